@@ -1,0 +1,450 @@
+//! `handrail.toml`, and the sources and model that the environment implies without one.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use url::Url;
+
+use super::sources::{DEFAULT_BODY_LIMIT, default_tolerance};
+use super::timing::TimingTable;
+use super::urls::is_loopback;
+use super::{
+    ConfigError, Encoding, Findings, HmacAlgorithm, HmacConfig, KeyForm, Mode, Pointers, Problem, Room, Secret, Source,
+    Timing, Vars,
+};
+use crate::domain::{Provider, SourceName};
+
+/// Meta's Graph API with the version whose shapes we know.
+const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
+
+/// What every room reads.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How strict the start was.
+    pub mode: Mode,
+    /// The file it came from.
+    pub file: Option<PathBuf>,
+    /// Sources by name.
+    pub sources: HashMap<SourceName, Source>,
+    /// Models in order of preference.
+    pub models: Vec<ModelConfig>,
+    /// The policy file; the compiled-in one without it.
+    pub policy: Option<PathBuf>,
+    /// The protocol's constants.
+    pub timing: Timing,
+    /// What is unsafe, yet allowed in development.
+    pub warnings: Vec<Problem>,
+}
+
+/// How a model is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// `{base}/chat/completions`.
+    Openai,
+    /// `{base}/messages`.
+    Anthropic,
+    /// The offline stand-in, which says that it is one.
+    Scripted,
+}
+
+impl std::str::FromStr for Protocol {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "openai" => Ok(Self::Openai),
+            "anthropic" => Ok(Self::Anthropic),
+            "scripted" => Ok(Self::Scripted),
+            _ => Err("must be 'openai', 'anthropic' or 'scripted'"),
+        }
+    }
+}
+
+/// A configured model.
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    /// Its name in traces and metrics.
+    pub name: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// The API, `/v1` included; absent for `scripted`.
+    pub base_url: Option<Url>,
+    /// The API key.
+    pub api_key: Option<Secret>,
+    /// The provider's model name.
+    pub model: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    policy: Option<String>,
+    source: Vec<WrittenSource>,
+    model: Vec<WrittenModel>,
+    timing: TimingTable,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSource {
+    name: String,
+    provider: String,
+    secrets: Vec<String>,
+    verify_token: Option<String>,
+    access_token: Option<String>,
+    phone_number_id: Option<String>,
+    api_url: Option<String>,
+    api_key: Option<String>,
+    recall_secret: Option<String>,
+    reply_url: Option<String>,
+    #[serde(default)]
+    allow_ips: Vec<IpNet>,
+    #[serde(default)]
+    trusted_proxies: Vec<IpNet>,
+    rate_per_minute: Option<NonZeroU32>,
+    body_limit: Option<usize>,
+    tolerance_seconds: Option<u64>,
+    header: Option<String>,
+    prefix: Option<String>,
+    algorithm: Option<HmacAlgorithm>,
+    encoding: Option<Encoding>,
+    signed: Option<String>,
+    timestamp_header: Option<String>,
+    key: Option<KeyForm>,
+    id: Option<String>,
+    contact: Option<String>,
+    text: Option<String>,
+    time: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenModel {
+    name: String,
+    protocol: Protocol,
+    base_url: Option<String>,
+    api_key: Option<String>,
+    model: Option<String>,
+}
+
+impl Config {
+    /// Reads everything that `room` needs, and leaves the doors, binds and keys to their own loaders, which share
+    /// `findings`. Call [`Config::checked`] at the end.
+    pub fn load(vars: &Vars, room: Room, findings: &mut Findings) -> Self {
+        let mode = vars.parsed("HANDRAIL_MODE", Mode::Development, findings);
+        findings.set_mode(mode);
+        let file = vars.get("HANDRAIL_CONFIG", findings).map(PathBuf::from);
+        let file = file.or_else(|| Some(PathBuf::from("handrail.toml")).filter(|path| path.exists()));
+        let written = file.as_deref().map(|path| read(path, findings)).unwrap_or_default();
+        let reader = &mut Reader { vars, room, findings };
+        let sources = if file.is_some() { reader.sources(&written.source) } else { reader.implicit_sources() };
+        let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
+        let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
+        let timing = written.timing.apply(findings);
+        Self { mode, file, sources, models, policy, timing, warnings: Vec::new() }
+    }
+
+    /// The configuration, unless something stops the start.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
+    pub fn checked(mut self, findings: Findings) -> Result<Self, ConfigError> {
+        self.warnings = findings.finish()?;
+        Ok(self)
+    }
+}
+
+fn read(path: &Path, findings: &mut Findings) -> Written {
+    let place = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            findings.problem("HANDRAIL_CONFIG", format!("cannot read '{place}': {error}"));
+            return Written::default();
+        }
+    };
+    toml::from_str(&text).unwrap_or_else(|error| {
+        findings.problem(&place, error.to_string().trim_end().to_owned());
+        Written::default()
+    })
+}
+
+struct Reader<'a> {
+    vars: &'a Vars,
+    room: Room,
+    findings: &'a mut Findings,
+}
+
+impl Reader<'_> {
+    /// Replaces each `${NAME}` by its variable; a missing one is a problem that names it.
+    fn text(&mut self, setting: &str, written: &str) -> Option<String> {
+        let mut out = String::new();
+        let mut rest = written;
+        while let Some(start) = rest.find("${") {
+            let Some(length) = rest[start..].find('}') else {
+                self.findings.problem(setting, "has '${' without '}'");
+                return None;
+            };
+            let name = &rest[start + 2..start + length];
+            let Some(value) = self.vars.get(name, self.findings) else {
+                self.findings.problem(setting, format!("names the environment variable {name}, which is not set"));
+                return None;
+            };
+            out.push_str(&rest[..start]);
+            out.push_str(&value);
+            rest = &rest[start + length + 1..];
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+
+    fn secret(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Secret> {
+        let written = written.filter(|_| wanted)?;
+        self.text(setting, written).filter(|text| !text.is_empty()).map(Secret::new)
+    }
+
+    fn secrets(&mut self, setting: &str, written: &[String]) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        for text in written {
+            let Some(value) = self.text(setting, text) else { continue };
+            // An interpolated value is a list; a literal may contain a comma.
+            let parts: Vec<&str> = if text.contains("${") { value.split(',').collect() } else { vec![&value] };
+            secrets.extend(parts.into_iter().map(str::trim).filter(|s| !s.is_empty()).map(Secret::new));
+        }
+        self.check_secrets(setting, &secrets);
+        secrets
+    }
+
+    fn check_secrets(&mut self, setting: &str, secrets: &[Secret]) {
+        if secrets.is_empty() {
+            self.findings.unsafe_setting(setting, "holds no secret: nothing can prove itself here");
+        }
+        for secret in secrets {
+            let known = ["secret", "changeme", "test", "password", "verify_token", "development"];
+            if known.contains(&secret.expose()) || secret.expose().starts_with("demo-") {
+                self.findings.unsafe_setting(setting, "holds a default secret: choose a long random one");
+            } else if secret.expose().len() < 32 {
+                self.findings.unsafe_setting(setting, "holds a secret shorter than 32 characters");
+            }
+        }
+    }
+
+    fn url(&mut self, setting: &str, text: &str) -> Option<Url> {
+        match Url::parse(text.trim_end_matches('/')) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                if url.scheme() == "http" && !is_loopback(text) {
+                    self.findings.unsafe_setting(setting, "is clear text beyond loopback: use https://");
+                }
+                Some(url)
+            }
+            _ => {
+                self.findings.problem(setting, "must be an http:// or https:// URL");
+                None
+            }
+        }
+    }
+
+    fn optional_url(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Url> {
+        let text = self.text(setting, written.filter(|_| wanted)?)?;
+        self.url(setting, &text)
+    }
+
+    fn sources(&mut self, written: &[WrittenSource]) -> HashMap<SourceName, Source> {
+        let mut sources = HashMap::new();
+        for one in written {
+            if let Some(source) = self.source(one)
+                && sources.insert(source.name.clone(), source).is_some()
+            {
+                self.findings.problem(&format!("source '{}'", one.name), "is written twice");
+            }
+        }
+        sources
+    }
+
+    fn source(&mut self, written: &WrittenSource) -> Option<Source> {
+        let label = |key: &str| format!("source '{}': {key}", written.name);
+        let name = SourceName::parse(&written.name).map_err(|e| self.findings.problem("source.name", e.to_string()));
+        let provider: Result<Provider, ()> =
+            written.provider.parse().map_err(|e| self.findings.problem(&label("provider"), format!("{e}")));
+        let (name, provider) = (name.ok()?, provider.ok()?);
+        let (verifies, sends) = (self.room.verifies(), self.room.sends());
+        let signs_replies = written.reply_url.is_some();
+        let mut source = Source::bare(name, provider);
+        if verifies || signs_replies {
+            source.secrets = self.secrets(&label("secrets"), &written.secrets);
+        }
+        source.verify_token = self.secret(verifies, &label("verify_token"), written.verify_token.as_ref());
+        source.access_token = self.secret(sends, &label("access_token"), written.access_token.as_ref());
+        source.phone_number_id =
+            written.phone_number_id.as_ref().filter(|_| sends).and_then(|t| self.text(&label("phone_number_id"), t));
+        source.api_url = self.optional_url(sends, &label("api_url"), written.api_url.as_ref());
+        if source.api_url.is_none() && provider == Provider::Whatsapp {
+            source.api_url = Url::parse(GRAPH_API).ok();
+        }
+        source.api_key = self.secret(sends, &label("api_key"), written.api_key.as_ref());
+        let recalls = matches!(self.room, Room::Recall | Room::Console);
+        source.recall_secret = self.secret(recalls, &label("recall_secret"), written.recall_secret.as_ref());
+        source.reply_url = self.optional_url(sends, &label("reply_url"), written.reply_url.as_ref());
+        source.allow_ips.clone_from(&written.allow_ips);
+        source.trusted_proxies.clone_from(&written.trusted_proxies);
+        source.rate_per_minute = written.rate_per_minute;
+        source.body_limit = written.body_limit.unwrap_or(DEFAULT_BODY_LIMIT);
+        source.tolerance = written.tolerance_seconds.map_or_else(|| default_tolerance(provider), Duration::from_secs);
+        source.hmac = self.hmac(&label, provider, written);
+        source.pointers = self.pointers(&label, provider, written);
+        Some(source)
+    }
+
+    fn hmac(
+        &mut self,
+        label: &dyn Fn(&str) -> String,
+        provider: Provider,
+        written: &WrittenSource,
+    ) -> Option<HmacConfig> {
+        if provider != Provider::Hmac {
+            let stray = [
+                ("header", written.header.is_some()),
+                ("prefix", written.prefix.is_some()),
+                ("algorithm", written.algorithm.is_some()),
+                ("encoding", written.encoding.is_some()),
+                ("signed", written.signed.is_some()),
+                ("timestamp_header", written.timestamp_header.is_some()),
+                ("key", written.key.is_some()),
+            ];
+            for (key, _) in stray.into_iter().filter(|(_, set)| *set) {
+                self.findings.problem(&label(key), "belongs to provider \"hmac\" only");
+            }
+            return None;
+        }
+        let Some(header) = written.header.clone() else {
+            self.findings.problem(&label("header"), "is required: the header that carries the signature");
+            return None;
+        };
+        let signed = written.signed.clone().unwrap_or_else(|| "{body}".to_owned());
+        if !signed.contains("{body}") {
+            self.findings.problem(&label("signed"), "must contain {body}: what is not signed is not proved");
+        }
+        if signed.contains("{timestamp}") != written.timestamp_header.is_some() {
+            self.findings
+                .problem(&label("timestamp_header"), "goes with {timestamp} in 'signed': give both or neither");
+        }
+        Some(HmacConfig {
+            header,
+            prefix: written.prefix.clone().unwrap_or_default(),
+            algorithm: written.algorithm.unwrap_or(HmacAlgorithm::Sha256),
+            encoding: written.encoding.unwrap_or(Encoding::Hex),
+            signed,
+            timestamp_header: written.timestamp_header.clone(),
+            key: written.key.unwrap_or(KeyForm::Text),
+        })
+    }
+
+    fn pointers(&mut self, label: &dyn Fn(&str) -> String, provider: Provider, written: &WrittenSource) -> Pointers {
+        let defaults = Pointers::of(provider);
+        let mut checked = |key: &str, value: &Option<String>| {
+            if value.as_ref().is_some_and(|pointer| !pointer.starts_with('/')) {
+                self.findings.problem(&label(key), "must be a JSON pointer: begin it with '/'");
+            }
+            value.clone()
+        };
+        Pointers {
+            id: checked("id", &written.id).or(defaults.id),
+            contact: checked("contact", &written.contact).unwrap_or(defaults.contact),
+            text: checked("text", &written.text).unwrap_or(defaults.text),
+            time: checked("time", &written.time).unwrap_or(defaults.time),
+        }
+    }
+
+    fn implicit_sources(&mut self) -> HashMap<SourceName, Source> {
+        let mut sources = HashMap::new();
+        for (provider, secret) in
+            [(Provider::Whatsapp, "WHATSAPP_APP_SECRET"), (Provider::Elevenlabs, "ELEVENLABS_WEBHOOK_SECRET")]
+        {
+            if let Some(source) = self.implicit_source(provider, secret) {
+                sources.insert(source.name.clone(), source);
+            }
+        }
+        sources
+    }
+
+    /// A provider's default source. It exists for every room that has the signing secret or its own half of it.
+    fn implicit_source(&mut self, provider: Provider, secret: &str) -> Option<Source> {
+        let name = SourceName::parse(provider.as_str()).ok()?;
+        let mut source = Source::bare(name, provider);
+        let set = |reader: &mut Self, wanted: bool, name: &str| {
+            if wanted { reader.vars.get(name, reader.findings) } else { None }
+        };
+        let (verifies, sends) = (self.room.verifies(), self.room.sends());
+        let secrets = set(self, verifies, secret);
+        if provider == Provider::Whatsapp {
+            source.verify_token = set(self, verifies, "WHATSAPP_VERIFY_TOKEN").map(Secret::new);
+            source.access_token = set(self, sends, "WHATSAPP_ACCESS_TOKEN").map(Secret::new);
+            source.phone_number_id = set(self, sends, "WHATSAPP_PHONE_NUMBER_ID");
+            let api_url = set(self, sends, "WHATSAPP_API_URL").unwrap_or_else(|| GRAPH_API.to_owned());
+            source.api_url = self.url("WHATSAPP_API_URL", &api_url);
+        } else {
+            source.recall_secret = set(self, true, "ELEVENLABS_RECALL_SECRET").map(Secret::new);
+            source.api_key = set(self, sends, "ELEVENLABS_API_KEY").map(Secret::new);
+            let api_url = set(self, sends, "ELEVENLABS_API_URL");
+            source.api_url = api_url.and_then(|text| self.url("ELEVENLABS_API_URL", &text));
+        }
+        let known = secrets.is_some() || source.access_token.is_some() || source.api_key.is_some();
+        if let Some(list) = secrets {
+            source.secrets = list.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Secret::new).collect();
+            self.check_secrets(secret, &source.secrets);
+        }
+        known.then_some(source)
+    }
+
+    fn models(&mut self, written: &[WrittenModel]) -> Vec<ModelConfig> {
+        if written.is_empty() {
+            return self.environment_model().into_iter().collect();
+        }
+        written.iter().filter_map(|model| self.model(model)).collect()
+    }
+
+    fn model(&mut self, written: &WrittenModel) -> Option<ModelConfig> {
+        let label = |key: &str| format!("model '{}': {key}", written.name);
+        let base_url = self.optional_url(true, &label("base_url"), written.base_url.as_ref());
+        let api_key = self.secret(true, &label("api_key"), written.api_key.as_ref());
+        let model = written.model.as_ref().and_then(|text| self.text(&label("model"), text));
+        self.checked_model(&label, &written.name, written.protocol, base_url, api_key, model)
+    }
+
+    fn environment_model(&mut self) -> Option<ModelConfig> {
+        let protocol = self.vars.parsed("LLM_PROTOCOL", Protocol::Scripted, self.findings);
+        let base_url = self.vars.get("LLM_BASE_URL", self.findings);
+        let base_url = base_url.and_then(|text| self.url("LLM_BASE_URL", &text));
+        let api_key = self.vars.get("LLM_API_KEY", self.findings).map(Secret::new);
+        let model = self.vars.get("LLM_MODEL", self.findings);
+        let label = |key: &str| format!("LLM_{}", key.to_uppercase());
+        self.checked_model(&label, "main", protocol, base_url, api_key, model)
+    }
+
+    fn checked_model(
+        &mut self,
+        label: &dyn Fn(&str) -> String,
+        name: &str,
+        protocol: Protocol,
+        base_url: Option<Url>,
+        api_key: Option<Secret>,
+        model: Option<String>,
+    ) -> Option<ModelConfig> {
+        if protocol == Protocol::Scripted {
+            self.findings.unsafe_setting(&label("protocol"), "is 'scripted', a stand-in that answers from a script");
+        } else {
+            if base_url.is_none() {
+                self.findings.problem(&label("base_url"), "is required for this protocol, '/v1' included");
+            }
+            if model.is_none() {
+                self.findings.problem(&label("model"), "is required: the provider's name of the model");
+            }
+        }
+        let model = model.unwrap_or_else(|| "scripted".to_owned());
+        Some(ModelConfig { name: name.to_owned(), protocol, base_url, api_key, model })
+    }
+}

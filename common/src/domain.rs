@@ -1,0 +1,17 @@
+//! The vocabulary: pure values, no I/O, no async, no provider's shapes.
+
+mod conversation;
+mod ids;
+mod inbound;
+mod names;
+mod states;
+mod time;
+
+pub use conversation::{Author, Floor, Line, Speaker};
+pub use ids::{
+    AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, SendId, TurnId, WorkerId,
+};
+pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
+pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
+pub use states::{DeadState, End, SendState, UnknownState};
+pub use time::Micros;

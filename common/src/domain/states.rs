@@ -1,0 +1,112 @@
+//! The states of P2. Each list is closed; the store holds their words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A word that is no state of its kind.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a known state")]
+pub struct UnknownState(String);
+
+impl UnknownState {
+    pub(super) fn of(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+}
+
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident { $($(#[$arm_doc:meta])* $arm:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$arm_doc])* $arm),+ }
+
+        impl $name {
+            /// Every state, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$arm),+];
+
+            /// Its word in the store, in JSON and in tables.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$arm => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownState;
+            fn from_str(word: &str) -> Result<Self, UnknownState> {
+                Self::ALL.iter().copied().find(|s| s.as_str() == word).ok_or_else(|| UnknownState(word.to_owned()))
+            }
+        }
+    };
+}
+
+states!(
+    /// The one state in which every accepted event ends (P2).
+    End {
+        /// A reply of its own was committed.
+        Replied = "replied",
+        /// Answered within another message's reply.
+        Joined = "joined",
+        /// Stopped by policy, with the policy's text.
+        Blocked = "blocked",
+        /// A person has it.
+        HandedOff = "handed_off",
+        /// Nothing to answer.
+        Recorded = "recorded",
+        /// Could not be answered; a dead letter says why.
+        Dead = "dead",
+        /// Given up by a person, with a reason.
+        Discarded = "discarded",
+        /// Its contact was erased.
+        Erased = "erased",
+    }
+);
+
+states!(
+    /// The life of one part of a reply.
+    SendState {
+        /// Committed, not begun.
+        Queued = "queued",
+        /// Begun: the row was marked before the first byte left.
+        Sending = "sending",
+        /// The provider has it.
+        Accepted = "accepted",
+        /// Begun, and nobody can say whether it arrived.
+        Unknown = "unknown",
+        /// A person took the floor before it began.
+        Superseded = "superseded",
+        /// The provider refused it for good.
+        Dead = "dead",
+    }
+);
+
+impl SendState {
+    /// Whether the row still wants work.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Sending)
+    }
+}
+
+states!(
+    /// What became of a dead letter.
+    DeadState {
+        /// Waiting for a person.
+        Open = "open",
+        /// Handed back to its conversation; its end is awaited.
+        Replaying = "replaying",
+        /// Its replay ended well.
+        Resolved = "resolved",
+        /// Given up, with a reason.
+        Discarded = "discarded",
+    }
+);

@@ -1,0 +1,56 @@
+//! Metric names, in one place, and the Prometheus exporter. Labels are constant words, never ids or people (P7).
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Events accepted by an ingress. Labels: `source`, `kind`.
+pub const ACCEPTED: &str = "handrail_ingress_accepted_total";
+/// Requests refused by an ingress. Labels: `source`, `code`.
+pub const REJECTED: &str = "handrail_ingress_rejected_total";
+/// Seconds from publish to confirm.
+pub const CONFIRM_SECONDS: &str = "handrail_ingress_confirm_seconds";
+/// Seconds of a whole webhook request. Label: `status`.
+pub const REQUEST_SECONDS: &str = "handrail_ingress_request_seconds";
+/// Deliveries by what intake did. Label: `outcome`.
+pub const INTAKE: &str = "handrail_intake_total";
+/// Acks that the queue had already given to somebody else.
+pub const ACKS_LATE: &str = "handrail_acks_late_total";
+/// Turns by how they ended. Label: `outcome`.
+pub const TURNS: &str = "handrail_turns_total";
+/// Seconds from a customer's last message to its turn's commit.
+pub const TURN_SECONDS: &str = "handrail_turn_seconds";
+/// Turns under way in this process.
+pub const TURNS_IN_FLIGHT: &str = "handrail_turns_in_flight";
+/// Age in seconds of the oldest turn that nobody serves: what to scale workers by.
+pub const TURNS_WAITING_SECONDS: &str = "handrail_turns_waiting_seconds";
+/// Seconds of a model call. Labels: `model`, `outcome`.
+pub const MODEL_SECONDS: &str = "handrail_model_seconds";
+/// Tokens. Labels: `model`, `direction` (`in`, `out`, `cached`).
+pub const TOKENS: &str = "handrail_model_tokens_total";
+/// Sends by outcome. Labels: `source`, `outcome`.
+pub const SENDS: &str = "handrail_sends_total";
+/// Messages in a queue. Labels: `queue`, `state`.
+pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
+/// Age in seconds of a queue's oldest message. Label: `queue`.
+pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
+/// Dead letters made. Label: `class`.
+pub const DEAD: &str = "handrail_dead_letters_total";
+/// 1 while a door answers. Label: `door` (`queue`, `store`).
+pub const DOOR_UP: &str = "handrail_door_up";
+
+/// Upper bounds of every histogram, in seconds.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Installs the process's recorder, or gives the one that is there.
+///
+/// # Errors
+/// When another kind of recorder has been installed.
+pub fn install() -> Result<PrometheusHandle, String> {
+    static HANDLE: std::sync::OnceLock<Result<PrometheusHandle, String>> = std::sync::OnceLock::new();
+    let make = || {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
+            .map_err(|error| error.to_string())?;
+        builder.install_recorder().map_err(|error| error.to_string())
+    };
+    HANDLE.get_or_init(make).clone()
+}

@@ -1,0 +1,90 @@
+//! Tracing, set up once, and the one list of field names.
+//!
+//! Human lines on a terminal, JSON otherwise; always on stderr, since stdout is data. A log never holds a secret, a
+//! raw contact address, a provider's message id or message text (P7): only what [`field`] lists.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Every field name that a log line may carry. A new one is added here first; the tidy test compares.
+pub mod field {
+    /// Our id of an inbound event.
+    pub const EVENT: &str = "event.id";
+    /// Its kind.
+    pub const KIND: &str = "event.kind";
+    /// The configured source.
+    pub const SOURCE: &str = "source";
+    /// Our id of a conversation, random.
+    pub const CONVERSATION: &str = "conversation.id";
+    /// The fence of a claim.
+    pub const FENCE: &str = "turn.fence";
+    /// How a turn, a send or a request ended, one constant word.
+    pub const OUTCOME: &str = "outcome";
+    /// Our id of a send.
+    pub const SEND: &str = "send.id";
+    /// The W3C trace id.
+    pub const TRACE: &str = "trace.id";
+    /// An ingress's id of a request.
+    pub const REQUEST: &str = "request.id";
+    /// A stable error code or class.
+    pub const CODE: &str = "error.code";
+    /// An error's text, ours, without content.
+    pub const ERROR: &str = "error";
+    /// A count.
+    pub const COUNT: &str = "count";
+    /// Milliseconds.
+    pub const MILLIS: &str = "ms";
+    /// A worker's id.
+    pub const WORKER: &str = "worker.id";
+    /// A configured model's name.
+    pub const MODEL: &str = "model";
+    /// A queue's or a door's name.
+    pub const QUEUE: &str = "queue";
+    /// A bound address of ours.
+    pub const BIND: &str = "bind";
+    /// A setting's name.
+    pub const SETTING: &str = "setting";
+    /// An HTTP status code.
+    pub const STATUS: &str = "http.status";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        EVENT,
+        KIND,
+        SOURCE,
+        CONVERSATION,
+        FENCE,
+        OUTCOME,
+        SEND,
+        TRACE,
+        REQUEST,
+        CODE,
+        ERROR,
+        COUNT,
+        MILLIS,
+        WORKER,
+        MODEL,
+        QUEUE,
+        BIND,
+        SETTING,
+        STATUS,
+    ];
+}
+
+/// Starts logging for a process. `RUST_LOG` filters; without it `info` for us and `warn` for libraries.
+pub fn start() {
+    start_filtered("warn,common=info,ingress=info,worker=info,recall=info,handrail=info");
+}
+
+/// Starts logging with another default filter. A second call changes nothing.
+pub fn start_filtered(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error means that logging is already set up.
+    let _already = if std::io::stderr().is_terminal() {
+        lines.with_target(false).try_init()
+    } else {
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    };
+}

@@ -1,0 +1,2 @@
+//! curtain
+fn main() {}

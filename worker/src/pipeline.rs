@@ -1,0 +1,4 @@
+//! One turn: screen → route → draft → approve. Each arrow's type can be made in one file only.
+
+pub mod guardrails;
+pub mod prompt;

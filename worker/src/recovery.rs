@@ -1,0 +1,1 @@
+//! Recovery: what a failure means, as a pure function.
