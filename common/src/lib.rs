@@ -24,3 +24,9 @@ pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trace;
+
+/// This build's version, as dead letters and logs name it.
+#[must_use]
+pub const fn build() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

@@ -1,1 +1,170 @@
-//! The store door.
+//! The store door: the truth about every conversation, on SQLite or PostgreSQL.
+//!
+//! The protocol in one breath: [`intake`](Store::admit) gives a message its place behind its conversation's tail;
+//! a [claim](Store::claim) raises the fence; a [commit](Store::commit) ends messages and queues a reply in one
+//! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
+//! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
+
+mod attempts;
+mod claim;
+mod contacts;
+mod dead;
+mod delivery;
+mod floor;
+mod intake;
+mod ledger;
+mod outbox;
+mod read;
+mod schema;
+mod sql;
+mod status;
+mod turn;
+
+use std::time::Duration;
+
+pub use attempts::AttemptEnd;
+pub use claim::{Claimed, HandBack};
+pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
+pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
+pub use intake::{Admission, Admitted};
+pub use ledger::{Ledger, SendsLedger};
+pub use outbox::NewSend;
+pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use sql::Clock;
+pub use turn::{Commit, Committed, Pending, Position};
+
+use crate::config::{Keys, StoreUrl, Timing};
+use crate::domain::Micros;
+use crate::seal::{Keyring, Pseudonyms, SealError};
+use sql::Sql;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Out of reach, busy beyond patience, or full: worth trying again; never the message's fault.
+    #[error("the store is out of reach: {0}")]
+    Unavailable(String),
+    /// What configuration asks for does not fit what is there; trying again does not help.
+    #[error("{0}")]
+    Configuration(String),
+    /// The store answered with something that this build does not understand.
+    #[error("the store holds something unexpected: {0}")]
+    Broken(String),
+    /// A sealed column does not open.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
+    /// The person was erased; what was sealed for them cannot be opened again.
+    #[error("this contact was erased")]
+    Erased,
+    /// No row of that id.
+    #[error("no {0} with the id {1}")]
+    Absent(&'static str, String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => Self::Unavailable(text),
+            sqlx::Error::Database(inner) if passes(inner.code().as_deref().unwrap_or_default()) => {
+                Self::Unavailable(text)
+            }
+            _ => Self::Broken(text),
+        }
+    }
+}
+
+/// Whether an engine's code speaks of a passing state: PostgreSQL's connection, resource, shutdown and conflict
+/// classes; SQLite's BUSY, LOCKED, IOERR and FULL (primary codes 5, 6, 10, 13).
+fn passes(code: &str) -> bool {
+    if let Ok(number) = code.parse::<i64>()
+        && code.len() < 5
+    {
+        return matches!(number & 0xff, 5 | 6 | 10 | 13);
+    }
+    ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class))
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    main: Sql,
+    keys: Sql,
+    wrapping: Keyring,
+    pseudonyms: Pseudonyms,
+    timing: Timing,
+}
+
+impl Store {
+    /// Opens the store. SQLite files are made and migrated; an unmigrated PostgreSQL is refused by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be reached, [`StoreError::Configuration`] when it does not fit.
+    pub async fn open(url: &StoreUrl, keys: &Keys, timing: &Timing, clock: Clock) -> Result<Self, StoreError> {
+        Self::with(url, keys, timing, clock, schema::Migrating::Embedded).await
+    }
+
+    /// Opens the store and brings its schema up to date: `handrail migrate`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn migrate(url: &StoreUrl, keys: &Keys, timing: &Timing) -> Result<Self, StoreError> {
+        Self::with(url, keys, timing, Clock::Engine, schema::Migrating::All).await
+    }
+
+    async fn with(
+        url: &StoreUrl,
+        keys: &Keys,
+        timing: &Timing,
+        clock: Clock,
+        migrating: schema::Migrating,
+    ) -> Result<Self, StoreError> {
+        let databases = schema::open(url, clock, migrating).await?;
+        Ok(Self {
+            main: databases.main,
+            keys: databases.keys,
+            wrapping: keys.store.clone(),
+            pseudonyms: keys.shared.pseudonyms.clone(),
+            timing: timing.clone(),
+        })
+    }
+
+    /// The store's clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn now(&self) -> Result<Micros, StoreError> {
+        self.main.now().await
+    }
+
+    /// Whether the store answers, within `patience`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
+        let ask = self.main.read_one("SELECT 1 AS one", &[]);
+        match tokio::time::timeout(patience, ask).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
+        }
+    }
+
+    /// The deployment's own key: seals what belongs to no contact.
+    #[must_use]
+    pub const fn deployment_key(&self) -> &Keyring {
+        &self.wrapping
+    }
+
+    /// Ends every connection.
+    pub async fn close(&self) {
+        self.main.close().await;
+        self.keys.close().await;
+    }
+}

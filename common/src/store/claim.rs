@@ -1,0 +1,181 @@
+//! Claims: one worker at a time has a conversation's turn, for as long as it keeps saying so.
+
+use super::sql::{Row, args};
+use super::{Store, StoreError};
+use crate::domain::{ContactId, ConversationId, Floor, Micros, Provider, SourceName, WorkerId};
+
+/// A conversation whose turn is ours until the lease runs out.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its person.
+    pub contact: ContactId,
+    /// The source it came in by.
+    pub source: SourceName,
+    /// The provider behind it.
+    pub provider: Provider,
+    /// Who claimed.
+    pub worker: WorkerId,
+    /// Higher than any claim before it.
+    pub fence: i64,
+    /// Messages ended so far; a commit must find it unchanged.
+    pub done: i64,
+    /// Messages taken in so far.
+    pub tail: i64,
+    /// Who holds the floor.
+    pub floor: Floor,
+    /// Changes with the floor; a commit must find it unchanged.
+    pub epoch: i64,
+    /// Claims without a recorded end, this one included.
+    pub claims: i64,
+    /// Failed tries that recovery has counted.
+    pub attempts: i64,
+    /// Whether messages are tried singly, to find a culprit.
+    pub one_by_one: bool,
+    /// The language last replied in.
+    pub locale: Option<String>,
+    /// Since when its oldest pending message waits.
+    pub waiting_since: Micros,
+    /// When it was claimed.
+    pub at: Micros,
+}
+
+/// How a claim ends without a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandBack {
+    /// Work goes on from `at`: a wait for a predecessor, or a drain (now).
+    Until(Micros),
+    /// A failure that recovery has judged: try again from `at`; `counted` failures are added to `attempts`.
+    Retry {
+        /// When.
+        at: Micros,
+        /// How many failures to count: 0 in an outage.
+        counted: i64,
+        /// From now on try messages singly.
+        one_by_one: bool,
+    },
+    /// Our own store was out: as if the claim had not been.
+    Uncounted,
+}
+
+impl Store {
+    /// Claims a conversation's turn, if it has work that is due and nobody holds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn claim(&self, conversation: ConversationId, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
+        let now = self.main.now().await?;
+        let sql = "UPDATE conversation SET fence = fence + 1, lease_owner = $2, lease_until = $4, claims = claims + 1, \
+                     one_by_one = (one_by_one OR claims > 0) \
+                   WHERE id = $1 AND done < tail AND NOT held AND (next_at IS NULL OR next_at <= $3) \
+                     AND (settle_at IS NULL OR settle_at <= $3) AND (lease_until IS NULL OR lease_until <= $3) \
+                   RETURNING id, contact_id, source, provider, fence, done, tail, floor, epoch, claims, attempts, \
+                     one_by_one, locale, waiting_since";
+        let until = now + self.timing.lease;
+        let rows = self.main.write_returning(sql, args![conversation.uuid(), worker.uuid(), now, until]).await?;
+        rows.first().map(|row| claimed(row, worker, now)).transpose()
+    }
+
+    /// Conversations with work that is due and unclaimed, longest waiting first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn claimable(&self, limit: usize) -> Result<Vec<ConversationId>, StoreError> {
+        let now = self.main.now().await?;
+        let sql = "SELECT id FROM conversation WHERE done < tail AND NOT held AND (next_at IS NULL OR next_at <= $1) \
+                     AND (settle_at IS NULL OR settle_at <= $1) AND (lease_until IS NULL OR lease_until <= $1) \
+                   ORDER BY waiting_since LIMIT $2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.main.read(sql, args![now, limit]).await?;
+        rows.iter().map(|row| Ok(ConversationId::from_uuid(row.get("id")?))).collect()
+    }
+
+    /// How long the oldest conversation that nobody serves has been due; the signal to scale workers by.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn oldest_waiting(&self) -> Result<std::time::Duration, StoreError> {
+        let now = self.main.now().await?;
+        let sql = "SELECT waiting_since FROM conversation WHERE done < tail AND NOT held \
+                     AND (next_at IS NULL OR next_at <= $1) AND (settle_at IS NULL OR settle_at <= $1) \
+                     AND (lease_until IS NULL OR lease_until <= $1) ORDER BY waiting_since LIMIT 1";
+        let Some(row) = self.main.read_maybe(sql, args![now]).await? else { return Ok(std::time::Duration::ZERO) };
+        Ok(now.since(row.get::<Option<Micros>>("waiting_since")?.unwrap_or(now)))
+    }
+
+    /// Renews every claim of this worker, turns and deliveries, in one statement each.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn renew(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let now = self.main.now().await?;
+        let until = now + self.timing.lease;
+        // A lease that has run out is not revived: somebody may be about to take it.
+        let turns = "UPDATE conversation SET lease_until = $2 WHERE lease_owner = $1 AND lease_until > $3";
+        self.main.write(turns, args![worker.uuid(), until, now]).await?;
+        let sends = "UPDATE conversation SET send_until = $2 WHERE send_owner = $1 AND send_until > $3";
+        self.main.write(sends, args![worker.uuid(), until, now]).await.map(drop)
+    }
+
+    /// Ends a claim without a commit. False: the claim was no longer ours.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hand_back(&self, claim: &Claimed, how: HandBack) -> Result<bool, StoreError> {
+        let (id, worker) = (claim.conversation.uuid(), claim.worker.uuid());
+        let touched = match how {
+            HandBack::Until(at) => {
+                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, claims = 0, settle_at = $4 \
+                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+                self.main.write(sql, args![id, worker, claim.fence, at]).await?
+            }
+            HandBack::Retry { at, counted, one_by_one } => {
+                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, claims = 0, next_at = $4, \
+                             attempts = attempts + $5, one_by_one = (one_by_one OR $6) \
+                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+                self.main.write(sql, args![id, worker, claim.fence, at, counted, one_by_one]).await?
+            }
+            HandBack::Uncounted => {
+                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, \
+                             claims = CASE WHEN claims > 0 THEN claims - 1 ELSE 0 END \
+                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+                self.main.write(sql, args![id, worker, claim.fence]).await?
+            }
+        };
+        Ok(touched == 1)
+    }
+
+    /// Whether a claim still holds with the floor it was made under; false tells a running model call to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn still_ours(&self, claim: &Claimed) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 AS found FROM conversation \
+                   WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND epoch = $4";
+        let values = args![claim.conversation.uuid(), claim.worker.uuid(), claim.fence, claim.epoch];
+        Ok(self.main.read_maybe(sql, values).await?.is_some())
+    }
+}
+
+fn claimed(row: &Row, worker: WorkerId, now: Micros) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        conversation: ConversationId::from_uuid(row.get("id")?),
+        contact: ContactId::from_uuid(row.get("contact_id")?),
+        source: SourceName::parse(&row.get::<String>("source")?)
+            .map_err(|error| StoreError::Broken(error.to_string()))?,
+        provider: row.word("provider")?,
+        worker,
+        fence: row.get("fence")?,
+        done: row.get("done")?,
+        tail: row.get("tail")?,
+        floor: row.word("floor")?,
+        epoch: row.get("epoch")?,
+        claims: row.get("claims")?,
+        attempts: row.get("attempts")?,
+        one_by_one: row.get("one_by_one")?,
+        locale: row.get("locale")?,
+        waiting_since: row.get::<Option<Micros>>("waiting_since")?.unwrap_or(now),
+        at: now,
+    })
+}

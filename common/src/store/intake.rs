@@ -1,0 +1,305 @@
+//! Intake: one transaction that gives an event its place, exactly once.
+//!
+//! The unique event id makes a second arrival a duplicate, however it came about. A message is numbered by raising
+//! its conversation's `tail` in the same transaction, so whoever releases a conversation and whoever adds to it meet
+//! on one row, and no wake-up is lost.
+
+use super::contacts::Person;
+use super::sql::{Tx, args};
+use super::{Store, StoreError};
+use crate::domain::{ConversationId, DeadId, End, Event, Inbound, Kind, Micros, Party};
+use crate::envelope::Header;
+
+/// An event on its way in.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a> {
+    /// What its envelope said.
+    pub header: &'a Header,
+    /// What it is.
+    pub inbound: &'a Inbound,
+    /// This build, for a dead letter.
+    pub build: &'a str,
+}
+
+/// What intake made of it. In every case the delivery may be acked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// A message awaits its turn.
+    Pending {
+        /// Its conversation.
+        conversation: ConversationId,
+        /// When the burst counts as finished, unless more comes.
+        settle_at: Micros,
+    },
+    /// Nothing to answer; the conversation to ring, if its floor or a send changed.
+    Recorded {
+        /// The conversation it touched.
+        conversation: Option<ConversationId>,
+    },
+    /// Known already; its conversation is rung again, since the first ring may have been lost.
+    Duplicate {
+        /// The conversation it belongs to.
+        conversation: Option<ConversationId>,
+    },
+    /// Kept as a dead letter.
+    Dead {
+        /// The dead letter.
+        dead: DeadId,
+    },
+    /// Its person was erased; only the fact is kept.
+    Erased,
+}
+
+/// A row of the inbox about to be inserted.
+#[derive(Default)]
+struct Row<'a> {
+    person: Option<&'a Person>,
+    conversation: Option<ConversationId>,
+    seq: Option<i64>,
+    position: Option<i64>,
+    end: Option<End>,
+    late: bool,
+}
+
+impl Store {
+    /// Takes an event in. Idempotent: again is a duplicate.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
+    pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
+        if let Some(duplicate) = self.known_event(admission.header).await? {
+            return Ok(duplicate);
+        }
+        let inbound = admission.inbound;
+        let person = match &inbound.party {
+            Some(party) => Some(self.person(&party.address).await?),
+            None => None,
+        };
+        let mut tx = self.main.begin().await?;
+        if let Some(person) = &person
+            && person.is_erased(&mut tx).await?
+        {
+            let row = Row { end: Some(End::Erased), ..Row::default() };
+            return self.finish(tx, admission, row, Admitted::Erased).await;
+        }
+        match (&inbound.event, &inbound.party, &person) {
+            (Event::Message(_), Some(party), Some(person)) => self.admit_message(tx, admission, party, person).await,
+            (Event::Echo(_), Some(party), Some(person)) => self.admit_echo(tx, admission, party, person).await,
+            (Event::Status(update), ..) => {
+                let conversation = self.apply_status(&mut tx, inbound, update).await?;
+                let row = Row { person: person.as_ref(), conversation, end: Some(End::Recorded), ..Row::default() };
+                self.finish(tx, admission, row, Admitted::Recorded { conversation }).await
+            }
+            (Event::Consent(consent), _, Some(person)) => {
+                let sql = "INSERT INTO consent (event_id, contact_id, scope, given, at) VALUES ($1, $2, $3, $4, $5) \
+                           ON CONFLICT DO NOTHING";
+                let now = tx.now();
+                let values = args![inbound.event_id.uuid(), person.id.uuid(), &consent.scope, consent.given, now];
+                tx.run(sql, values).await?;
+                if consent.scope == "all" {
+                    let sql = "UPDATE contact SET opted_out = $2 WHERE id = $1";
+                    tx.run(sql, args![person.id.uuid(), !consent.given]).await?;
+                }
+                let row = Row { person: Some(person), end: Some(End::Recorded), ..Row::default() };
+                self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
+            }
+            (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
+            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_), ..) => {
+                let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
+                self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
+            }
+        }
+    }
+
+    async fn admit_message(
+        &self,
+        mut tx: Tx,
+        admission: Admission<'_>,
+        party: &Party,
+        person: &Person,
+    ) -> Result<Admitted, StoreError> {
+        let conversation = self.conversation(&mut tx, admission.inbound, party, person).await?;
+        let opted_out: bool =
+            tx.one("SELECT opted_out FROM contact WHERE id = $1", args![person.id.uuid()]).await?.get("opted_out")?;
+        if opted_out {
+            let end = Some(End::Recorded);
+            let row = Row { person: Some(person), conversation: Some(conversation), end, ..Row::default() };
+            return self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await;
+        }
+        // `done = tail` speaks of the row before this statement: nothing was pending, so a burst begins here.
+        let sql = "UPDATE conversation SET tail = tail + 1, last_inbound_at = $2, \
+                     waiting_since = CASE WHEN done = tail THEN $2 ELSE waiting_since END, \
+                     settle_by = CASE WHEN done = tail THEN $4 ELSE settle_by END, \
+                     settle_at = CASE WHEN done = tail OR settle_by > $3 THEN $3 ELSE settle_by END \
+                   WHERE id = $1 RETURNING tail, settle_at";
+        let now = tx.now();
+        let (quiet, limit) = (now + self.timing.settle_quiet, now + self.timing.settle_max);
+        let bumped = tx.one(sql, args![conversation.uuid(), now, quiet, limit]).await?;
+        let late = is_late(&mut tx, conversation, admission.header).await?;
+        let seq = Some(bumped.get("tail")?);
+        let row = Row { person: Some(person), conversation: Some(conversation), seq, late, ..Row::default() };
+        let settle_at = bumped.get("settle_at")?;
+        self.finish(tx, admission, row, Admitted::Pending { conversation, settle_at }).await
+    }
+
+    /// A person of the business wrote from elsewhere: the floor is theirs from this commit.
+    async fn admit_echo(
+        &self,
+        mut tx: Tx,
+        admission: Admission<'_>,
+        party: &Party,
+        person: &Person,
+    ) -> Result<Admitted, StoreError> {
+        let conversation = self.conversation(&mut tx, admission.inbound, party, person).await?;
+        let position = self.give_floor_to_person(&mut tx, conversation, "echo").await?;
+        let row = Row {
+            person: Some(person),
+            conversation: Some(conversation),
+            position: Some(position),
+            end: Some(End::Recorded),
+            ..Row::default()
+        };
+        self.finish(tx, admission, row, Admitted::Recorded { conversation: Some(conversation) }).await
+    }
+
+    async fn admit_unparsed(
+        &self,
+        mut tx: Tx,
+        admission: Admission<'_>,
+        problem: &str,
+    ) -> Result<Admitted, StoreError> {
+        let dead = DeadId::random();
+        let letter = super::dead::NewDead::unparsed(dead, admission, problem);
+        super::dead::insert(&mut tx, &letter).await?;
+        let row = Row { end: Some(End::Dead), ..Row::default() };
+        self.finish(tx, admission, row, Admitted::Dead { dead }).await
+    }
+
+    /// Inserts the row and commits; an id that is there already undoes the whole transaction.
+    async fn finish(
+        &self,
+        mut tx: Tx,
+        admission: Admission<'_>,
+        row: Row<'_>,
+        admitted: Admitted,
+    ) -> Result<Admitted, StoreError> {
+        if self.insert(&mut tx, admission, &row).await? {
+            tx.commit().await?;
+            return Ok(admitted);
+        }
+        tx.rollback().await?;
+        let known = self.known_event(admission.header).await?;
+        known.ok_or_else(|| StoreError::Unavailable("an event vanished while it was taken in".into()))
+    }
+
+    async fn insert(&self, tx: &mut Tx, admission: Admission<'_>, row: &Row<'_>) -> Result<bool, StoreError> {
+        let Admission { header, inbound, .. } = admission;
+        let body = match row.end {
+            Some(End::Erased) => None,
+            _ => Some(self.seal_inbound(inbound, row.person)?),
+        };
+        let sql = "INSERT INTO inbox (id, source, kind, contact_id, conversation_id, seq, first_seq, position, state, \
+                     received_at, instance, sequence, previous, accepted_at, ended_at, said_at, late, trace, secret, body) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+                   ON CONFLICT (id) DO NOTHING";
+        let now = tx.now();
+        let trace = header.trace.to_string();
+        let values = args![
+            inbound.event_id.uuid(),
+            header.source.as_str(),
+            inbound.event.kind().as_str(),
+            row.person.map(|person| person.id.uuid()),
+            row.conversation.map(ConversationId::uuid),
+            row.seq,
+            row.position,
+            row.end.map_or("pending", End::as_str),
+            header.received_at,
+            header.instance.uuid(),
+            header.sequence,
+            header.previous.map(crate::domain::EventId::uuid),
+            now,
+            row.end.map(|_| now),
+            inbound.said_at,
+            row.late,
+            trace.as_str(),
+            header.secret.as_str(),
+            body.as_deref(),
+        ];
+        Ok(tx.run(sql, values).await? == 1)
+    }
+
+    /// Seals an event for the inbox: under its person's key, or under the deployment's where there is no person.
+    fn seal_inbound(&self, inbound: &Inbound, person: Option<&Person>) -> Result<Vec<u8>, StoreError> {
+        let plain = serde_json::to_vec(inbound).map_err(|error| StoreError::Broken(error.to_string()))?;
+        let key = person.map_or(&self.wrapping, |person| &person.key);
+        Ok(key.seal(&inbox_context(inbound.event_id), &plain))
+    }
+
+    async fn known_event(&self, header: &Header) -> Result<Option<Admitted>, StoreError> {
+        let sql = "SELECT conversation_id, instance, sequence FROM inbox WHERE id = $1";
+        let Some(row) = self.main.read_maybe(sql, args![header.event_id.uuid()]).await? else { return Ok(None) };
+        let (instance, sequence): (uuid::Uuid, i64) = (row.get("instance")?, row.get("sequence")?);
+        if (instance, sequence) != (header.instance.uuid(), header.sequence) {
+            let sql = "INSERT INTO duplicate (instance, sequence, event_id, seen_at) VALUES ($1, $2, $3, $4) \
+                       ON CONFLICT DO NOTHING";
+            let now = self.main.now().await?;
+            let values = args![header.instance.uuid(), header.sequence, header.event_id.uuid(), now];
+            self.main.write(sql, values).await?;
+        }
+        let conversation: Option<uuid::Uuid> = row.get("conversation_id")?;
+        Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
+    }
+
+    async fn conversation(
+        &self,
+        tx: &mut Tx,
+        inbound: &Inbound,
+        party: &Party,
+        person: &Person,
+    ) -> Result<ConversationId, StoreError> {
+        let find = "SELECT id FROM conversation WHERE source = $1 AND account = $2 AND contact_id = $3";
+        let key = args![inbound.source.as_str(), &party.account, person.id.uuid()];
+        if let Some(row) = tx.maybe(find, key).await? {
+            return Ok(ConversationId::from_uuid(row.get("id")?));
+        }
+        let id = ConversationId::random();
+        let plain = serde_json::to_vec(party).map_err(|error| StoreError::Broken(error.to_string()))?;
+        let sealed = person.key.seal(&party_context(id), &plain);
+        let sql = "INSERT INTO conversation (id, source, provider, account, contact_id, party, created_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+        let now = tx.now();
+        let (source, provider) = (inbound.source.as_str(), inbound.provider.as_str());
+        tx.run(sql, args![id.uuid(), source, provider, &party.account, person.id.uuid(), &sealed, now]).await?;
+        Ok(ConversationId::from_uuid(tx.one(find, key).await?.get("id")?))
+    }
+}
+
+/// Whether something that the ingress received after this message has already been answered.
+async fn is_late(tx: &mut Tx, conversation: ConversationId, header: &Header) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 AS found FROM inbox WHERE conversation_id = $1 AND kind = 'message' AND position IS NOT NULL \
+               AND (received_at > $2 OR (received_at = $2 AND instance = $3 AND sequence > $4)) LIMIT 1";
+    let values = args![conversation.uuid(), header.received_at, header.instance.uuid(), header.sequence];
+    Ok(tx.maybe(sql, values).await?.is_some())
+}
+
+pub(super) fn inbox_context(event: crate::domain::EventId) -> Vec<u8> {
+    format!("inbox/{event}").into_bytes()
+}
+
+pub(super) fn party_context(conversation: ConversationId) -> Vec<u8> {
+    format!("party/{conversation}").into_bytes()
+}
+
+impl Admitted {
+    /// A constant word for metrics and logs.
+    #[must_use]
+    pub const fn word(&self, kind: Kind) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Recorded { .. } => kind.as_str(),
+            Self::Duplicate { .. } => "duplicate",
+            Self::Dead { .. } => "dead",
+            Self::Erased => "erased",
+        }
+    }
+}

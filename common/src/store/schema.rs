@@ -1,0 +1,160 @@
+//! Opening the store: files made private before SQLite sees them, migrations under a lock, an unmigrated
+//! PostgreSQL refused by name.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::StoreError;
+use super::sql::{Clock, Pool, Sql};
+use crate::config::{SqliteFile, StoreUrl};
+
+/// One migration: version, name, and its text for SQLite and PostgreSQL.
+type Step = (i64, &'static str, &'static str, &'static str);
+
+const STORE: &[Step] = &[(
+    1,
+    "store",
+    include_str!("../../../migrations/store/sqlite/0001_store.sql"),
+    include_str!("../../../migrations/store/postgres/0001_store.sql"),
+)];
+
+const KEYS: &[Step] = &[(
+    1,
+    "keys",
+    include_str!("../../../migrations/keys/sqlite/0001_keys.sql"),
+    include_str!("../../../migrations/keys/postgres/0001_keys.sql"),
+)];
+
+/// How many connections a pool may hold. A turn holds one only for the milliseconds of a transaction.
+const CONNECTIONS: u32 = 16;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
+const KEYS_SCHEMA: &str = "keys";
+
+/// The two databases of a store: its data, and apart from it the wrapped contact keys.
+pub(super) struct Databases {
+    pub(super) main: Sql,
+    pub(super) keys: Sql,
+}
+
+/// Whether opening may change the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Migrating {
+    /// SQLite files are made and migrated by whoever opens them; PostgreSQL is only checked.
+    Embedded,
+    /// `handrail migrate`: everything is migrated.
+    All,
+}
+
+pub(super) async fn open(url: &StoreUrl, clock: Clock, migrating: Migrating) -> Result<Databases, StoreError> {
+    match url {
+        StoreUrl::Sqlite(file) => Ok(Databases {
+            main: open_sqlite(file, STORE, clock.clone()).await?,
+            keys: open_sqlite(&file.keys_file(), KEYS, clock).await?,
+        }),
+        StoreUrl::Postgres(url) => {
+            let main = open_postgres(url.expose(), None, clock.clone()).await?;
+            let keys = open_postgres(url.expose(), Some(KEYS_SCHEMA), clock).await?;
+            migrate_postgres(&main, STORE, None, migrating).await?;
+            migrate_postgres(&keys, KEYS, Some(KEYS_SCHEMA), migrating).await?;
+            Ok(Databases { main, keys })
+        }
+    }
+}
+
+async fn open_sqlite(file: &SqliteFile, steps: &[Step], clock: Clock) -> Result<Sql, StoreError> {
+    let path = file.path();
+    make_private(path)
+        .map_err(|error| StoreError::Configuration(format!("cannot make '{}': {error}", path.display())))?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true);
+    let _lock = lock(path).await?;
+    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+    let write = write.connect_with(options.clone()).await?;
+    migrator(steps, |step| step.2).run(&write).await.map_err(migration_error)?;
+    let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_TIMEOUT);
+    let read = read.connect_lazy_with(options.read_only(true));
+    Ok(Sql { pool: Pool::Sqlite { write, read }, clock })
+}
+
+/// Makes folder and file, readable by their owner only; SQLite's own side files inherit the mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
+/// Two processes that open a fresh file at once would race in its migrations; a lock beside the file makes one wait.
+async fn lock(path: &Path) -> Result<File, StoreError> {
+    let path = path.with_extension("lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let locked = locked.await.map_err(|error| StoreError::Broken(error.to_string()))?;
+    locked.map_err(|error| StoreError::Configuration(format!("cannot lock the store's file: {error}")))
+}
+
+async fn open_postgres(url: &str, schema: Option<&str>, clock: Clock) -> Result<Sql, StoreError> {
+    // The parser's error may quote the URL, and with it the password.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Configuration("DATABASE_URL is not a PostgreSQL URL".to_owned()))?;
+    let options = options.application_name("handrail");
+    let (options, connections) = match schema {
+        Some(schema) => (options.options([("search_path", schema)]), CONNECTIONS / 4),
+        None => (options, CONNECTIONS),
+    };
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock })
+}
+
+async fn migrate_postgres(
+    sql: &Sql,
+    steps: &[Step],
+    schema: Option<&'static str>,
+    migrating: Migrating,
+) -> Result<(), StoreError> {
+    let Pool::Postgres(pool) = &sql.pool else { return Ok(()) };
+    let mut wanted = migrator(steps, |step| step.3);
+    if let Some(schema) = schema {
+        wanted.create_schema(schema);
+    }
+    if migrating == Migrating::All {
+        return wanted.run(pool).await.map_err(migration_error);
+    }
+    let mut connection = pool.acquire().await?;
+    let applied = connection.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default();
+    let missing = steps.iter().find(|step| !applied.iter().any(|done| done.version == step.0));
+    match missing {
+        None => Ok(()),
+        Some((version, name, ..)) => Err(StoreError::Configuration(format!(
+            "the database lacks migration {version:04}_{name}: run `handrail migrate` first"
+        ))),
+    }
+}
+
+fn migrator(steps: &[Step], text: impl Fn(&Step) -> &'static str) -> Migrator {
+    let migration =
+        |step: &Step| Migration::new(step.0, step.1.into(), MigrationType::Simple, text(step).into_sql_str(), false);
+    Migrator::with_migrations(steps.iter().map(migration).collect())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
+    StoreError::Configuration(format!("the database could not be migrated: {error}"))
+}

@@ -1,0 +1,336 @@
+//! Turns: what is pending, what was said before, and the one transaction that ends messages and queues a reply.
+
+use super::claim::Claimed;
+use super::dead::{self, NewDead};
+use super::intake::inbox_context;
+use super::outbox::{self, NewSend, Place};
+use super::sql::{Row, Tx, args};
+use super::{Store, StoreError};
+use crate::domain::{
+    Author, Content, ConversationId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
+};
+use crate::seal::Keyring;
+use crate::trace::TraceContext;
+
+/// A message that awaits its turn. Holds personal data.
+#[derive(Clone)]
+pub struct Pending {
+    /// The event.
+    pub event_id: EventId,
+    /// What it said; `None` when it does not open or is not a message, so that it can be parked.
+    pub content: Option<Content>,
+    /// When the ingress had it.
+    pub received_at: Micros,
+    /// When intake committed it, by the store's clock.
+    pub accepted_at: Micros,
+    /// Whether its successor had been answered before it came in.
+    pub late: bool,
+    /// The trace of its webhook.
+    pub trace: Option<TraceContext>,
+}
+
+/// Where a line stands: the turn's number, then customer before business, then order within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub i64, pub i64, pub i64);
+
+/// Everything that a turn changes, to be done at once or not at all.
+#[derive(Clone, Copy)]
+pub struct Commit<'a> {
+    /// The claim it stands on.
+    pub claim: &'a Claimed,
+    /// The turn's id.
+    pub turn: TurnId,
+    /// How each message it took ended, and a constant word why.
+    pub ends: &'a [(EventId, End, Option<&'static str>)],
+    /// The reply's parts, in order.
+    pub sends: &'a [NewSend],
+    /// Dead letters of messages that ended `dead`.
+    pub dead: &'a [NewDead],
+    /// The floor it leaves; `None` keeps it.
+    pub floor: Option<Floor>,
+    /// A constant word for the whole.
+    pub outcome: &'static str,
+    /// The policy's version.
+    pub policy: &'a str,
+    /// The model asked, if one was.
+    pub model: Option<&'a str>,
+    /// The language of the reply.
+    pub locale: Option<&'a str>,
+    /// When the turn began.
+    pub started_at: Micros,
+    /// Its span.
+    pub trace: TraceContext,
+    /// The decision path, JSON, to be sealed.
+    pub path: &'a str,
+}
+
+/// What a commit left behind.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The turn's number in its conversation.
+    pub position: i64,
+    /// The claim, still held, when more messages are pending: the worker goes on.
+    pub more: Option<(Claimed, Micros)>,
+}
+
+impl Store {
+    /// Every pending message of a conversation, in the order in which the ingress received them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Erased`].
+    pub async fn pending(&self, claim: &Claimed) -> Result<Vec<Pending>, StoreError> {
+        let key = self.contact_key(claim.contact).await?;
+        let sql = "SELECT id, body, received_at, accepted_at, late, trace FROM inbox \
+                   WHERE conversation_id = $1 AND state = 'pending' ORDER BY received_at, instance, sequence";
+        let rows = self.main.read(sql, args![claim.conversation.uuid()]).await?;
+        rows.iter().map(|row| pending(row, &key)).collect()
+    }
+
+    /// Until when a turn should wait for a message that its successor names and that has not come in; `None` when
+    /// nothing is missing or the wait is over.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn awaited_until(&self, claim: &Claimed) -> Result<Option<Micros>, StoreError> {
+        let sql = "SELECT p.accepted_at FROM inbox p WHERE p.conversation_id = $1 AND p.state = 'pending' \
+                     AND p.previous IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbox q WHERE q.id = p.previous) \
+                   ORDER BY p.accepted_at DESC LIMIT 1";
+        let Some(row) = self.main.read_maybe(sql, args![claim.conversation.uuid()]).await? else { return Ok(None) };
+        let until = row.get::<Micros>("accepted_at")? + self.timing.predecessor;
+        Ok(Some(until).filter(|until| *until > claim.at))
+    }
+
+    /// What was said before, in turn order, at most `limit` lines, the newest. Leaves out what policy stopped and
+    /// what was never sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Erased`].
+    pub async fn history(&self, claim: &Claimed, limit: usize) -> Result<Vec<Line>, StoreError> {
+        let key = self.contact_key(claim.contact).await?;
+        let lines = self.lines(claim.conversation, &key, limit, true).await?;
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
+    }
+
+    /// The newest lines of a conversation with their places, oldest first.
+    pub(super) async fn lines(
+        &self,
+        conversation: ConversationId,
+        key: &Keyring,
+        limit: usize,
+        for_model: bool,
+    ) -> Result<Vec<(Position, Line)>, StoreError> {
+        let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let said = "SELECT id, kind, state, body, position, received_at, accepted_at FROM inbox \
+                    WHERE conversation_id = $1 AND position IS NOT NULL AND kind IN ('message', 'echo') \
+                    ORDER BY position DESC, received_at DESC LIMIT $2";
+        let sent = "SELECT id, author, state, body, position, ordinal, created_at FROM outbox \
+                    WHERE conversation_id = $1 ORDER BY ordinal DESC LIMIT $2";
+        let mut lines = Vec::new();
+        for row in self.main.read(said, args![conversation.uuid(), limit_rows]).await? {
+            lines.extend(said_line(&row, key, for_model)?);
+        }
+        for row in self.main.read(sent, args![conversation.uuid(), limit_rows]).await? {
+            lines.extend(sent_line(&row, key, for_model)?);
+        }
+        lines.sort_by_key(|(position, _)| *position);
+        Ok(lines.split_off(lines.len().saturating_sub(limit)))
+    }
+
+    /// Ends messages and queues their reply, if the claim still stands. `None`: it does not, and nothing changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the outcome is unknown; the fence makes trying again safe.
+    pub async fn commit(&self, commit: Commit<'_>) -> Result<Option<Committed>, StoreError> {
+        let key = self.contact_key(commit.claim.contact).await?;
+        let mut tx = self.main.begin().await?;
+        let Some(row) = self.advance(&mut tx, &commit).await? else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        let position: i64 = row.get("position")?;
+        end_messages(&mut tx, &commit, position).await?;
+        insert_turn(&mut tx, &commit, position, &key).await?;
+        let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
+        for (ordinal, send) in (first + 1..).zip(commit.sends) {
+            let place = Place {
+                conversation: commit.claim.conversation,
+                contact: commit.claim.contact,
+                source: commit.claim.source.as_str(),
+                turn: Some(commit.turn),
+                ordinal,
+                position,
+                epoch: row.get("epoch")?,
+            };
+            outbox::insert(&mut tx, &key, &place, send).await?;
+        }
+        for letter in commit.dead {
+            dead::insert(&mut tx, letter).await?;
+        }
+        let now = tx.now();
+        tx.commit().await?;
+        let more = still_held(&row, commit.claim, now)?;
+        Ok(Some(Committed { position, more }))
+    }
+
+    /// The one conditional update on which everything hangs. The lease is released only if nothing is pending after
+    /// it; `tail` is the row's own, so whatever came in meanwhile keeps the worker at it.
+    async fn advance(&self, tx: &mut Tx, commit: &Commit<'_>) -> Result<Option<Row>, StoreError> {
+        let sql = "UPDATE conversation SET done = done + $5, position = position + 1, sends = sends + $6, \
+                     claims = 0, attempts = 0, next_at = NULL, locale = COALESCE($7, locale), \
+                     one_by_one = CASE WHEN done + $5 = tail THEN FALSE ELSE one_by_one END, \
+                     waiting_since = CASE WHEN done + $5 = tail THEN NULL ELSE $8 END, \
+                     holding_at = CASE WHEN done + $5 = tail THEN NULL ELSE holding_at END, \
+                     lease_owner = CASE WHEN done + $5 = tail THEN NULL ELSE lease_owner END, \
+                     lease_until = CASE WHEN done + $5 = tail THEN NULL ELSE $9 END, \
+                     floor = COALESCE($10, floor), epoch = epoch + $11, \
+                     floor_by = COALESCE($12, floor_by), floor_until = COALESCE($13, floor_until) \
+                   WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND done = $4 AND epoch = $14 \
+                   RETURNING tail, done, position, sends, floor, epoch, settle_at, one_by_one";
+        let claim = commit.claim;
+        let now = tx.now();
+        let moved = commit.floor.filter(|floor| *floor != claim.floor);
+        let values = args![
+            claim.conversation.uuid(),
+            claim.worker.uuid(),
+            claim.fence,
+            claim.done,
+            count(commit.ends.len()),
+            count(commit.sends.len()),
+            commit.locale,
+            now,
+            now + self.timing.lease,
+            moved.map(Floor::as_str),
+            i64::from(moved.is_some()),
+            moved.map(|_| "customer"),
+            moved.map(|_| now + self.timing.floor_return),
+            claim.epoch,
+        ];
+        tx.maybe(sql, values).await
+    }
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn still_held(row: &Row, claim: &Claimed, now: Micros) -> Result<Option<(Claimed, Micros)>, StoreError> {
+    let (tail, done): (i64, i64) = (row.get("tail")?, row.get("done")?);
+    if done == tail {
+        return Ok(None);
+    }
+    let settle_at: Option<Micros> = row.get("settle_at")?;
+    let held = Claimed {
+        done,
+        tail,
+        floor: row.word("floor")?,
+        epoch: row.get("epoch")?,
+        claims: 0,
+        attempts: 0,
+        one_by_one: row.get("one_by_one")?,
+        waiting_since: now,
+        at: now,
+        ..claim.clone()
+    };
+    Ok(Some((held, settle_at.unwrap_or(now))))
+}
+
+async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE inbox SET state = $2, reason = $3, ended_at = $4, turn_id = $5, position = $6 \
+               WHERE id = $1 AND state = 'pending'";
+    let resolve = "UPDATE dead SET state = 'resolved', updated_at = $2 WHERE event_id = $1 AND state = 'replaying'";
+    let now = tx.now();
+    for (event, end, reason) in commit.ends {
+        let values = args![event.uuid(), end.as_str(), *reason, now, commit.turn.uuid(), position];
+        if tx.run(sql, values).await? != 1 {
+            return Err(StoreError::Broken(format!("event {event} was not pending when its turn committed")));
+        }
+        if *end != End::Dead {
+            tx.run(resolve, args![event.uuid(), now]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_turn(tx: &mut Tx, commit: &Commit<'_>, position: i64, key: &Keyring) -> Result<(), StoreError> {
+    let sql = "INSERT INTO turn (id, conversation_id, position, fence, worker, outcome, messages, policy, model, \
+                 started_at, committed_at, traceparent, trace) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let claim = commit.claim;
+    let sealed = key.seal(&turn_context(commit.turn), commit.path.as_bytes());
+    let (now, traceparent) = (tx.now(), commit.trace.to_string());
+    let values = args![
+        commit.turn.uuid(),
+        claim.conversation.uuid(),
+        position,
+        claim.fence,
+        claim.worker.uuid(),
+        commit.outcome,
+        count(commit.ends.len()),
+        commit.policy,
+        commit.model,
+        commit.started_at,
+        now,
+        &traceparent,
+        &sealed,
+    ];
+    tx.run(sql, values).await.map(drop)
+}
+
+pub(super) fn turn_context(turn: TurnId) -> Vec<u8> {
+    format!("turn/{turn}").into_bytes()
+}
+
+fn pending(row: &Row, key: &Keyring) -> Result<Pending, StoreError> {
+    let event_id = EventId::from_uuid(row.get("id")?);
+    let trace: String = row.get("trace")?;
+    Ok(Pending {
+        event_id,
+        content: content(row, key, event_id)?,
+        received_at: row.get("received_at")?,
+        accepted_at: row.get("accepted_at")?,
+        late: row.get("late")?,
+        trace: trace.parse().ok(),
+    })
+}
+
+/// What a person said in an inbox row; `None` when it does not open.
+pub(super) fn content(row: &Row, key: &Keyring, event: EventId) -> Result<Option<Content>, StoreError> {
+    let sealed: Option<Vec<u8>> = row.get("body")?;
+    let opened = sealed.and_then(|sealed| key.open(&inbox_context(event), &sealed).ok());
+    let inbound = opened.and_then(|plain| serde_json::from_slice::<Inbound>(&plain).ok());
+    Ok(match inbound.map(|inbound| inbound.event) {
+        Some(Event::Message(content) | Event::Echo(content)) => Some(content),
+        Some(Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. }) | None => None,
+    })
+}
+
+fn said_line(row: &Row, key: &Keyring, for_model: bool) -> Result<Option<(Position, Line)>, StoreError> {
+    let (state, kind): (String, String) = (row.get("state")?, row.get("kind")?);
+    let stopped = ["blocked", "dead", "discarded", "erased"].contains(&state.as_str());
+    if for_model && stopped {
+        return Ok(None);
+    }
+    let event = EventId::from_uuid(row.get("id")?);
+    let text = match content(row, key, event)? {
+        Some(Content::Text(text)) => text,
+        Some(Content::Unreadable(what)) => format!("[{what}]"),
+        None => return Ok(None),
+    };
+    let echo = kind == "echo";
+    let speaker = if echo { Speaker::Business(Author::Person) } else { Speaker::Customer };
+    let received: Micros = row.get("received_at")?;
+    let position = Position(row.get("position")?, i64::from(echo), received.0);
+    Ok(Some((position, Line { speaker, at: row.get("accepted_at")?, text })))
+}
+
+fn sent_line(row: &Row, key: &Keyring, for_model: bool) -> Result<Option<(Position, Line)>, StoreError> {
+    let state: String = row.get("state")?;
+    if for_model && (state == "superseded" || state == "dead") {
+        return Ok(None);
+    }
+    let id = SendId::from_uuid(row.get("id")?);
+    let text = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?)?;
+    let position = Position(row.get("position")?, 2, row.get("ordinal")?);
+    let line = Line { speaker: Speaker::Business(row.word("author")?), at: row.get("created_at")?, text };
+    Ok(Some((position, line)))
+}

@@ -1,0 +1,7 @@
+-- Each contact's own data key, wrapped by a store key. Lives apart from the data: left out of the main backup, so
+-- that destroying a row here is what erases a person everywhere.
+CREATE TABLE contact_key (
+    contact_id  uuid PRIMARY KEY,
+    wrapped     bytea NOT NULL,
+    created_at  timestamptz NOT NULL
+);
