@@ -4,6 +4,8 @@
 //! its conversation's `tail` in the same transaction, so whoever releases a conversation and whoever adds to it meet
 //! on one row, and no wake-up is lost.
 
+use std::time::Duration;
+
 use super::contacts::Person;
 use super::sql::{Tx, args};
 use super::{Store, StoreError};
@@ -28,8 +30,8 @@ pub enum Admitted {
     Pending {
         /// Its conversation.
         conversation: ConversationId,
-        /// When the burst counts as finished, unless more comes.
-        settle_at: Micros,
+        /// After how long the burst counts as finished, unless more comes.
+        settle_after: Duration,
     },
     /// Nothing to answer; the conversation to ring, if its floor or a send changed.
     Recorded {
@@ -138,8 +140,8 @@ impl Store {
         let late = is_late(&mut tx, conversation, admission.header).await?;
         let seq = Some(bumped.get("tail")?);
         let row = Row { person: Some(person), conversation: Some(conversation), seq, late, ..Row::default() };
-        let settle_at = bumped.get("settle_at")?;
-        self.finish(tx, admission, row, Admitted::Pending { conversation, settle_at }).await
+        let settle_after = bumped.get::<Option<Micros>>("settle_at")?.unwrap_or(now).since(now);
+        self.finish(tx, admission, row, Admitted::Pending { conversation, settle_after }).await
     }
 
     /// A person of the business wrote from elsewhere: the floor is theirs from this commit.

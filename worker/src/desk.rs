@@ -1,0 +1,82 @@
+//! The desk: everything that the parts of one worker share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::Timing;
+use common::domain::{Author, Micros, SendId, SourceName, WorkerId};
+use common::seal::Keyring;
+use common::store::{NewSend, Store};
+use common::trace::TraceContext;
+
+use crate::bell::Bell;
+use crate::channels::{Channels, split};
+use crate::models::Model;
+use crate::pipeline::guardrails::{Approved, Guardrails};
+
+/// What every part of a worker can reach.
+pub struct Desk {
+    /// This worker's life.
+    pub worker: WorkerId,
+    /// The store.
+    pub store: Store,
+    /// Opens envelopes.
+    pub queue_keys: Keyring,
+    /// The policy, ready to judge.
+    pub guardrails: Arc<Guardrails>,
+    /// The model.
+    pub model: Arc<dyn Model>,
+    /// The ways to customers.
+    pub channels: Channels,
+    /// The protocol's constants.
+    pub timing: Timing,
+    /// Rings for turns.
+    pub turns: Bell,
+    /// Rings for deliveries.
+    pub deliveries: Bell,
+}
+
+/// A limit for sources whose channel does not exist: such sends are refused later, whole.
+const NO_CHANNEL_LIMIT: usize = 65_536;
+
+impl Desk {
+    /// Cuts an approved text into the parts that its source's channel takes. The only way from text to outbox (P5).
+    #[must_use]
+    pub fn parts(
+        &self,
+        source: &SourceName,
+        approved: &Approved,
+        purpose: &'static str,
+        trace: TraceContext,
+    ) -> Vec<NewSend> {
+        let limit = self.channels.for_source(source).map_or(NO_CHANNEL_LIMIT, |channel| channel.limit());
+        let texts = split::split(approved.text(), limit);
+        let count = i64::try_from(texts.len()).unwrap_or(i64::MAX);
+        let part = |(number, text): (i64, String)| NewSend {
+            id: SendId::random(),
+            author: approved.author(),
+            person: None,
+            purpose,
+            text,
+            locale: approved.locale().to_owned(),
+            part: (number, count),
+            trace: trace.to_string(),
+        };
+        (1..).zip(texts).map(part).collect()
+    }
+}
+
+/// How long from `now` until `at`; zero when it has passed.
+#[must_use]
+pub fn until(now: Micros, at: Micros) -> Duration {
+    at.since(now)
+}
+
+/// The purpose of a reply, by who wrote it.
+#[must_use]
+pub const fn reply_purpose(author: Author) -> &'static str {
+    match author {
+        Author::Assistant | Author::Person => "reply",
+        Author::Policy => "notice",
+    }
+}

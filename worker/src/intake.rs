@@ -1,0 +1,189 @@
+//! Intake: the broker carries an event to the store, and from there the store is the truth.
+//!
+//! Apart from turn slots, so that a slow model never keeps a take-over or a status waiting. One transaction, then ack,
+//! then ring. Only a store outage pauses it: the delivery is kept and tried again. What this build cannot open waits
+//! in the retry tiers, for another worker may; what no retry can heal goes to the dead queue, and from there into the
+//! store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{Inbound, Kind};
+use common::envelope::{Envelope, EnvelopeError, Header};
+use common::metrics as names;
+use common::queue::{Consumer, Delivery, QueueError, Tier};
+use common::shutdown::Stop;
+use common::store::{Admission, Admitted, StoreError};
+use common::telemetry::field;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::desk::Desk;
+
+/// Deliveries taken in at once. Each holds a database connection for one short transaction.
+const WIDTH: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a lane does with an event that cannot be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The work lane: retry tiers, then the dead queue.
+    Forward,
+    /// The dead lane: keep it in the store as a dead letter.
+    Keep,
+}
+
+/// Takes deliveries in until the stop is raised, then finishes what it holds.
+pub async fn run(desk: Arc<Desk>, mut consumer: Box<dyn Consumer>, otherwise: Otherwise, mut stop: Stop) {
+    let width = Arc::new(Semaphore::new(WIDTH));
+    let mut running = JoinSet::new();
+    loop {
+        while running.try_join_next().is_some() {}
+        let Ok(place) = width.clone().acquire_owned().await else { break };
+        let delivery = tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            delivery = consumer.next() => delivery,
+        };
+        let Some(delivery) = delivery else { break };
+        let (desk, stop) = (desk.clone(), stop.clone());
+        running.spawn(async move {
+            take_in(&desk, delivery, otherwise, stop).await;
+            drop(place);
+        });
+    }
+    consumer.close().await;
+    while running.join_next().await.is_some() {}
+}
+
+async fn take_in(desk: &Desk, delivery: Delivery, otherwise: Otherwise, stop: Stop) {
+    let opened = Envelope::decode(delivery.body.clone()).and_then(|envelope| {
+        let inbound = envelope.open(&desk.queue_keys)?;
+        Ok((envelope, inbound))
+    });
+    let settled = match opened {
+        Ok((envelope, inbound)) => {
+            let header = envelope.header();
+            let span = tracing::info_span!(
+                "intake",
+                { field::TRACE } = header.trace.trace_id(),
+                { field::EVENT } = %header.event_id,
+                { field::KIND } = %header.kind,
+                { field::SOURCE } = %header.source,
+            );
+            admit(desk, delivery, header, &inbound, otherwise, stop).instrument(span).await
+        }
+        Err(error) => refuse(desk, delivery, &error, otherwise).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!({ field::ERROR } = %error, "a delivery could not be settled; it will come again");
+    }
+}
+
+async fn admit(
+    desk: &Desk,
+    delivery: Delivery,
+    header: &Header,
+    inbound: &Inbound,
+    otherwise: Otherwise,
+    mut stop: Stop,
+) -> Result<(), QueueError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match desk.store.admit(Admission { header, inbound, build: common::build() }).await {
+            Ok(admitted) => {
+                acknowledge(delivery).await?;
+                ring(desk, admitted, header.kind);
+                return Ok(());
+            }
+            Err(StoreError::Unavailable(error)) => {
+                tracing::warn!({ field::ERROR } = %error, { field::MILLIS } = pause.as_millis(), "intake pauses");
+                tokio::select! {
+                    // Unsettled, the delivery goes back to the queue.
+                    () = stop.wait() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return not_admitted(desk, delivery, &error, otherwise, header).await,
+        }
+    }
+}
+
+async fn acknowledge(delivery: Delivery) -> Result<(), QueueError> {
+    if !delivery.ack().await? {
+        // The queue gave it to somebody else already; the store knows it, so that one finds a duplicate.
+        metrics::counter!(names::ACKS_LATE).increment(1);
+    }
+    Ok(())
+}
+
+fn ring(desk: &Desk, admitted: Admitted, kind: Kind) {
+    metrics::counter!(names::INTAKE, "outcome" => admitted.word(kind)).increment(1);
+    tracing::info!({ field::OUTCOME } = admitted.word(kind), "taken in");
+    match admitted {
+        Admitted::Pending { conversation, settle_after } => desk.turns.ring(conversation, settle_after),
+        Admitted::Recorded { conversation } | Admitted::Duplicate { conversation } => {
+            if let Some(conversation) = conversation {
+                desk.turns.ring(conversation, Duration::ZERO);
+                desk.deliveries.ring(conversation, Duration::ZERO);
+            }
+        }
+        Admitted::Dead { .. } | Admitted::Erased => {}
+    }
+}
+
+/// The store understood the request and could not do it: not the queue's fault, and not to be lost.
+async fn not_admitted(
+    desk: &Desk,
+    delivery: Delivery,
+    error: &StoreError,
+    otherwise: Otherwise,
+    header: &Header,
+) -> Result<(), QueueError> {
+    tracing::error!({ field::ERROR } = %error, "an event could not be taken in");
+    match otherwise {
+        Otherwise::Forward => forward(delivery, "intake_failed").await,
+        Otherwise::Keep => keep(desk, delivery, Some(header), &error.to_string()).await,
+    }
+}
+
+async fn refuse(
+    desk: &Desk,
+    delivery: Delivery,
+    error: &EnvelopeError,
+    otherwise: Otherwise,
+) -> Result<(), QueueError> {
+    tracing::error!({ field::ERROR } = %error, "an envelope could not be opened");
+    match otherwise {
+        Otherwise::Forward if error.may_heal() => forward(delivery, "unopened").await,
+        Otherwise::Forward => delivery.bury("malformed").await,
+        Otherwise::Keep => {
+            let envelope = Envelope::decode(delivery.body.clone()).ok();
+            keep(desk, delivery, envelope.as_ref().map(Envelope::header), &error.to_string()).await
+        }
+    }
+}
+
+async fn forward(delivery: Delivery, reason: &str) -> Result<(), QueueError> {
+    match Tier::after(delivery.attempts) {
+        Some(tier) => delivery.retry(tier).await,
+        None => delivery.bury(reason).await,
+    }
+}
+
+async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &str) -> Result<(), QueueError> {
+    let source = header.map_or("unknown", |header| header.source.as_str());
+    let event = header.map(|header| header.event_id);
+    let error = crate::recovery::normalise(error);
+    match desk.store.keep_undeliverable(event, source, &delivery.body, &error).await {
+        Ok(_kept_or_known) => acknowledge(delivery).await,
+        Err(error) => {
+            tracing::error!({ field::ERROR } = %error, "a dead delivery could not be kept; it stays in the queue");
+            tokio::time::sleep(LONGEST_PAUSE).await;
+            Ok(())
+        }
+    }
+}
