@@ -1,9 +1,18 @@
 //! Models: text in, a draft out. Each protocol is one file; an error says what recovery needs to know.
 
+mod anthropic;
+mod openai;
+mod scripted;
+mod wire;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::config::{ModelConfig, Protocol, Secret};
+use url::Url;
 
+use crate::http::Http;
 use crate::pipeline::prompt::Prompt;
 
 /// What a model answered.
@@ -85,3 +94,43 @@ pub trait Model: Send + Sync {
     /// [`ModelError`], at the latest when `deadline` has passed.
     async fn complete(&self, prompt: &Prompt, deadline: Duration) -> Result<Answer, ModelError>;
 }
+
+/// A model that configuration describes too little of.
+#[derive(Debug, thiserror::Error)]
+#[error("model '{0}' needs a base_url ('/v1' included) for its protocol")]
+pub struct NoBaseUrl(String);
+
+/// What both network protocols need to know of a model.
+struct Endpoint {
+    name: String,
+    base_url: Url,
+    api_key: Option<Secret>,
+    model: String,
+    http: Http,
+}
+
+/// The model that `config` describes. Nothing is called yet: the first call connects, within `deadline` at most.
+///
+/// # Errors
+/// [`NoBaseUrl`], which a checked configuration has ruled out.
+pub fn connect(config: &ModelConfig, deadline: Duration) -> Result<Arc<dyn Model>, NoBaseUrl> {
+    let endpoint = || {
+        let base_url = config.base_url.clone().ok_or_else(|| NoBaseUrl(config.name.clone()))?;
+        Ok(Endpoint {
+            name: config.name.clone(),
+            http: Http::towards(&base_url, deadline),
+            base_url,
+            api_key: config.api_key.clone(),
+            model: config.model.clone(),
+        })
+    };
+    Ok(match config.protocol {
+        Protocol::Openai => Arc::new(openai::OpenAi::new(endpoint()?)),
+        Protocol::Anthropic => Arc::new(anthropic::Anthropic::new(endpoint()?)),
+        Protocol::Scripted => Arc::new(scripted::Scripted::new(config.name.clone())),
+    })
+}
+
+#[cfg(test)]
+#[path = "models/against_stand_in.rs"]
+mod against_stand_in;
