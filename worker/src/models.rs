@@ -132,5 +132,4 @@ pub fn connect(config: &ModelConfig, deadline: Duration) -> Result<Arc<dyn Model
 }
 
 #[cfg(test)]
-#[path = "models/against_stand_in.rs"]
 mod against_stand_in;
