@@ -14,3 +14,6 @@ pub use graph_api::{FakeGraphApi, GraphBehaviour, GraphSend};
 pub use model::{FakeModel, Held, ModelBehaviour, ModelCall, ModelProtocol};
 pub use reply_sink::{ReplyBehaviour, ReplySink, SunkReply};
 pub use server::refusing_url;
+
+#[cfg(test)]
+mod tests;

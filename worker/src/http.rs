@@ -1,9 +1,10 @@
 //! Calling out: the only file that knows the HTTP client.
 //!
-//! It promises three things. A request is sent once: redirects are not followed. An error says whether bytes may have
-//! left, since a send that may have arrived must never be repeated lightly (P4): only [`Trouble::NotConnected`] and
-//! [`Trouble::Unsendable`] are certain that nothing did. And neither an answer of any size nor a slow one can hold
-//! more than its share: bodies are read up to a cap, everything within one deadline.
+//! It promises three things. A request is sent once: redirects are not followed, and the client repeats one of its own
+//! accord only where it never left, or where an HTTP/2 peer states that it did not process it. An error says whether
+//! bytes may have left, since a send that may have arrived must never be repeated lightly (P4): only
+//! [`Trouble::NotConnected`] and [`Trouble::Unsendable`] are certain that nothing did. And no answer, however large or
+//! slow, takes more than its share: bodies are read up to a cap, everything within one deadline.
 //!
 //! A client is built on first use, because building one fails on a machine without CA certificates, where clear text
 //! to loopback needs none; and a failure is not remembered, so that installing them heals. Loopback never goes

@@ -20,7 +20,7 @@ use crate::pipeline::prompt::Prompt;
 pub struct Answer {
     /// The text, not yet approved.
     pub text: String,
-    /// Tokens read, as the provider counts them; `None` when it does not say.
+    /// Tokens read, as the provider counts them, those from its cache included; `None` when it does not say.
     pub tokens_in: Option<u32>,
     /// Tokens written.
     pub tokens_out: Option<u32>,
@@ -57,10 +57,12 @@ pub enum ModelError {
     /// The prompt does not fit.
     #[error("the prompt is longer than the model's context")]
     ContextTooLong,
-    /// The answer is not in the protocol's shape, or holds no text.
+    /// The answer is not in the protocol's shape, holds no text, or broke off with its connection. (A provider that is
+    /// down refuses the next connection; one that dies of this very prompt does it again.)
     #[error("the model's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// 401, 403, 404: our own configuration.
+    /// 401, 403, 404 and every other 4xx or 3xx that says nothing else: our own configuration. Zero when our own key
+    /// cannot be written into a header.
     #[error("the model's provider refuses our configuration (HTTP {0})")]
     Misconfigured(u16),
 }

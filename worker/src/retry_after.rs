@@ -19,7 +19,7 @@ pub(crate) fn read<'a>(header: impl Fn(&str) -> Option<&'a str>, now: SystemTime
 }
 
 fn number(text: &str, per_second: f64) -> Option<Duration> {
-    let value: f64 = text.trim().parse().ok()?;
+    let value: f64 = text.trim().parse().ok().filter(|value: &f64| !value.is_nan())?;
     Duration::try_from_secs_f64((value / per_second).min(LONGEST.as_secs_f64())).ok()
 }
 

@@ -124,7 +124,7 @@ fn outcome(reply: &Reply) -> SendOutcome {
         408 => return SendOutcome::Unknown { why: "timeout" },
         429 => RefusalClass::RateLimited,
         503 => RefusalClass::Unavailable,
-        300..400 | 401 | 403 | 404 | 405 => RefusalClass::NotConfigured,
+        300..=399 | 401 | 403 | 404 | 405 => RefusalClass::NotConfigured,
         400..500 => RefusalClass::Rejected,
         _ => return SendOutcome::Unknown { why: "server_error" },
     };

@@ -62,7 +62,7 @@ fn sentence_end(text: &str, window: usize) -> Option<usize> {
 
 /// The last white space of the window, between whole clusters.
 fn word_end(head: &str) -> Option<usize> {
-    head.grapheme_indices(true).filter(|(at, cluster)| *at > 0 && blank(cluster)).map(|(at, _)| at).last()
+    head.grapheme_indices(true).filter(|(at, cluster)| *at > 0 && blank(cluster)).map(|(at, _)| at).next_back()
 }
 
 /// A cluster of nothing but white space; a space that carries an accent is a letter to its reader.
@@ -128,8 +128,28 @@ mod tests {
 
     /// Fragments that make breaks and clusters of every kind likely.
     const FRAGMENTS: &[&str] = &[
-        "a", "word", "Longer", ". ", "! ", "? ", "\n\n", "\n", " ", "  ", "\r\n", "\u{a0}", "é", "e\u{301}", " \u{308}",
-        "\u{1F1EA}\u{1F1F8}", "\u{1F468}\u{200D}\u{1F469}\u{200D}\u{1F467}", "日本語。", "¿Qué?", "1.5", "Dr. ", "…",
+        "a",
+        "word",
+        "Longer",
+        ". ",
+        "! ",
+        "? ",
+        "\n\n",
+        "\n",
+        " ",
+        "  ",
+        "\r\n",
+        "\u{a0}",
+        "é",
+        "e\u{301}",
+        " \u{308}",
+        "\u{1F1EA}\u{1F1F8}",
+        "\u{1F468}\u{200D}\u{1F469}\u{200D}\u{1F467}",
+        "日本語。",
+        "¿Qué?",
+        "1.5",
+        "Dr. ",
+        "…",
     ];
 
     fn random_text(random: &mut StdRng) -> String {

@@ -143,7 +143,7 @@ fn by_code(code: i64) -> Option<RefusalClass> {
 fn by_status(status: u16) -> RefusalClass {
     match status {
         // A redirect or a missing page is an API address that is not one.
-        300..400 | 401 | 403 | 404 | 405 => RefusalClass::NotConfigured,
+        300..=399 | 401 | 403 | 404 | 405 => RefusalClass::NotConfigured,
         429 => RefusalClass::RateLimited,
         _ => RefusalClass::Rejected,
     }

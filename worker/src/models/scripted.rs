@@ -27,7 +27,8 @@ enum Language {
 
 /// Words and signs that one language has and the other two have not; where none or as many are found, English.
 const SPANISH: &[&str] = &[
-    "hola", "gracias", "usted", "quiero", "cuánto", "cuanto", "cuesta", "dónde", "donde", "hasta", "hoy", "el", "y", "¿",
+    "hola", "gracias", "usted", "quiero", "cuánto", "cuanto", "cuesta", "dónde", "donde", "hasta", "hoy", "el", "y",
+    "¿",
 ];
 const PORTUGUESE: &[&str] = &[
     "olá", "ola", "obrigado", "obrigada", "você", "voce", "quero", "quanto", "custa", "onde", "até", "hoje", "não", "e",

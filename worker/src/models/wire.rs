@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_one_message_and_blank_lines_are_none() {
-        let lines = [(Role::Customer, "one"), (Role::Customer, "  "), (Role::Customer, "two"), (Role::Business, "three")];
+        let lines =
+            [(Role::Customer, "one"), (Role::Customer, "  "), (Role::Customer, "two"), (Role::Business, "three")];
         assert_eq!(shape(&lines), [("user", "one\ntwo".to_owned()), ("assistant", "three".to_owned())]);
     }
 
@@ -161,10 +162,11 @@ mod tests {
             (429, none.clone(), ModelError::RateLimited { retry_after: wait }),
             (500, none.clone(), ModelError::Overloaded { status: 500, retry_after: wait }),
             (529, none.clone(), ModelError::Overloaded { status: 529, retry_after: wait }),
-            (400, json!({ "error": { "type": "overloaded_error" } }), ModelError::Overloaded {
-                status: 400,
-                retry_after: wait,
-            }),
+            (
+                400,
+                json!({ "error": { "type": "overloaded_error" } }),
+                ModelError::Overloaded { status: 400, retry_after: wait },
+            ),
             (400, coded("context_length_exceeded"), ModelError::ContextTooLong),
             (400, said("Prompt is too long: 9 > 8"), ModelError::ContextTooLong),
             (400, said("the request exceeds the available context size"), ModelError::ContextTooLong),
