@@ -1,9 +1,20 @@
 //! Channels: the outbound half of a provider. A send is tried once; its outcome is one of three, and never guessed.
 
+mod reply_url;
+mod split;
+mod whatsapp;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::domain::{ConversationId, EventId, Party, SendId};
+use common::config::{Source, Timing};
+use common::domain::{ConversationId, EventId, Party, Provider, SendId, SourceName};
+
+use crate::http::{Trouble, Unread};
+
+pub use split::split;
 
 /// One part of a reply on its way out. Made only by delivery, from a row that was marked `sending` first.
 #[derive(Clone)]
@@ -80,3 +91,86 @@ pub trait Channel: Send + Sync {
     /// Sends once, within the timeout it was built with.
     async fn send(&self, outgoing: &Outgoing) -> SendOutcome;
 }
+
+/// The channel of every configured source.
+pub struct Channels {
+    by_source: HashMap<SourceName, Arc<dyn Channel>>,
+}
+
+impl Channels {
+    /// Makes a channel for each source. One whose provider has no channel, or that lacks a token or an address, has
+    /// one that refuses every send as not configured, with a code that names what is missing.
+    #[must_use]
+    pub fn of(sources: &HashMap<SourceName, Source>, timing: &Timing) -> Self {
+        let channel = |source: &Source| channel(source, timing.send_timeout);
+        Self { by_source: sources.iter().map(|(name, source)| (name.clone(), channel(source))).collect() }
+    }
+
+    /// The channel of a source; `None` for a source that is not configured any more.
+    #[must_use]
+    pub fn for_source(&self, name: &SourceName) -> Option<Arc<dyn Channel>> {
+        self.by_source.get(name).cloned()
+    }
+}
+
+fn channel(source: &Source, timeout: Duration) -> Arc<dyn Channel> {
+    match source.provider {
+        Provider::Whatsapp => match whatsapp::WhatsApp::of(source, timeout) {
+            Some(channel) => Arc::new(channel),
+            None => Arc::new(NoChannel { code: "no_api_url" }),
+        },
+        Provider::StandardWebhooks | Provider::Hmac => Arc::new(reply_url::ReplyUrl::of(source, timeout)),
+        Provider::Messenger | Provider::Instagram | Provider::Elevenlabs => Arc::new(NoChannel { code: "no_channel" }),
+    }
+}
+
+/// Where no reply can leave. It refuses, so that a send for it ends in a dead letter that says why.
+struct NoChannel {
+    code: &'static str,
+}
+
+#[async_trait]
+impl Channel for NoChannel {
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
+
+    fn window(&self) -> Option<Duration> {
+        None
+    }
+
+    fn idempotent(&self) -> bool {
+        true
+    }
+
+    async fn send(&self, _outgoing: &Outgoing) -> SendOutcome {
+        refused(RefusalClass::NotConfigured, self.code)
+    }
+}
+
+fn refused(class: RefusalClass, code: &str) -> SendOutcome {
+    SendOutcome::Refused(Refusal { class, code: code.to_owned(), retry_after: None })
+}
+
+/// What a call without any answer means for a send.
+fn no_answer(trouble: Trouble) -> SendOutcome {
+    match trouble {
+        Trouble::NotConnected => refused(RefusalClass::Unavailable, "not_connected"),
+        Trouble::Unsendable => refused(RefusalClass::NotConfigured, "token_not_a_header"),
+        Trouble::TimedOut => SendOutcome::Unknown { why: "timeout" },
+        Trouble::Broken => SendOutcome::Unknown { why: "reset" },
+    }
+}
+
+/// What a success whose body cannot be read means for a send.
+const fn unread(why: Unread) -> SendOutcome {
+    let why = match why {
+        Unread::TooLarge => "unreadable_answer",
+        Unread::Broken => "reset",
+        Unread::TimedOut => "timeout",
+    };
+    SendOutcome::Unknown { why }
+}
+
+#[cfg(test)]
+mod tests;

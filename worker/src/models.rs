@@ -1,9 +1,18 @@
 //! Models: text in, a draft out. Each protocol is one file; an error says what recovery needs to know.
 
+mod anthropic;
+mod openai;
+mod scripted;
+mod wire;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::config::{ModelConfig, Protocol, Secret};
+use url::Url;
 
+use crate::http::Http;
 use crate::pipeline::prompt::Prompt;
 
 /// What a model answered.
@@ -11,7 +20,7 @@ use crate::pipeline::prompt::Prompt;
 pub struct Answer {
     /// The text, not yet approved.
     pub text: String,
-    /// Tokens read, as the provider counts them; `None` when it does not say.
+    /// Tokens read, as the provider counts them, those from its cache included; `None` when it does not say.
     pub tokens_in: Option<u32>,
     /// Tokens written.
     pub tokens_out: Option<u32>,
@@ -48,10 +57,12 @@ pub enum ModelError {
     /// The prompt does not fit.
     #[error("the prompt is longer than the model's context")]
     ContextTooLong,
-    /// The answer is not in the protocol's shape, or holds no text.
+    /// The answer is not in the protocol's shape, holds no text, or broke off with its connection. (A provider that is
+    /// down refuses the next connection; one that dies of this very prompt does it again.)
     #[error("the model's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// 401, 403, 404: our own configuration.
+    /// 401, 403, 404 and every other 4xx or 3xx that says nothing else: our own configuration. Zero when our own key
+    /// cannot be written into a header.
     #[error("the model's provider refuses our configuration (HTTP {0})")]
     Misconfigured(u16),
 }
@@ -85,3 +96,42 @@ pub trait Model: Send + Sync {
     /// [`ModelError`], at the latest when `deadline` has passed.
     async fn complete(&self, prompt: &Prompt, deadline: Duration) -> Result<Answer, ModelError>;
 }
+
+/// A model that configuration describes too little of.
+#[derive(Debug, thiserror::Error)]
+#[error("model '{0}' needs a base_url ('/v1' included) for its protocol")]
+pub struct NoBaseUrl(String);
+
+/// What both network protocols need to know of a model.
+struct Endpoint {
+    name: String,
+    base_url: Url,
+    api_key: Option<Secret>,
+    model: String,
+    http: Http,
+}
+
+/// The model that `config` describes. Nothing is called yet: the first call connects, within `deadline` at most.
+///
+/// # Errors
+/// [`NoBaseUrl`], which a checked configuration has ruled out.
+pub fn connect(config: &ModelConfig, deadline: Duration) -> Result<Arc<dyn Model>, NoBaseUrl> {
+    let endpoint = || {
+        let base_url = config.base_url.clone().ok_or_else(|| NoBaseUrl(config.name.clone()))?;
+        Ok(Endpoint {
+            name: config.name.clone(),
+            http: Http::towards(&base_url, deadline),
+            base_url,
+            api_key: config.api_key.clone(),
+            model: config.model.clone(),
+        })
+    };
+    Ok(match config.protocol {
+        Protocol::Openai => Arc::new(openai::OpenAi::new(endpoint()?)),
+        Protocol::Anthropic => Arc::new(anthropic::Anthropic::new(endpoint()?)),
+        Protocol::Scripted => Arc::new(scripted::Scripted::new(config.name.clone())),
+    })
+}
+
+#[cfg(test)]
+mod against_stand_in;

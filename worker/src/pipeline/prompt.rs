@@ -65,3 +65,12 @@ impl Prompt {
         self.max_output_tokens
     }
 }
+
+#[cfg(test)]
+impl Prompt {
+    /// A prompt for tests of what stands behind it; everywhere else a prompt is built from screened text.
+    pub(crate) fn for_test(system: &str, lines: &[(Role, &str)], max_output_tokens: u32) -> Self {
+        let line = |(role, text): &(Role, &str)| PromptLine { role: *role, text: (*text).to_owned() };
+        Self { system: system.to_owned(), lines: lines.iter().map(line).collect(), max_output_tokens }
+    }
+}
