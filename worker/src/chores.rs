@@ -1,0 +1,143 @@
+//! Chores: what no message asks for. Each is idempotent and run by every worker; the store's conditions decide who
+//! of them does a thing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::metrics as names;
+use common::queue::Queue;
+use common::shutdown::Stop;
+use common::store::StoreError;
+use common::telemetry::field;
+use common::trace::TraceContext;
+use tokio::time::MissedTickBehavior;
+
+use crate::desk::Desk;
+use crate::policy::{Notice, OnUnknown};
+
+/// How many rows one round of a chore looks at.
+const ROUND: usize = 100;
+/// Sends of an idempotent channel are repeated so often while their outcome is unknown.
+const RESENDS: i64 = 5;
+/// How often early statuses are forgotten and depths measured.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Keeps this worker's claims alive until the stop: one statement for all turns, one for all deliveries.
+pub async fn renew(desk: Arc<Desk>, mut stop: Stop) {
+    let mut tick = every(desk.timing.renewal);
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            _ = tick.tick() => {
+                if let Err(error) = desk.store.renew(desk.worker).await {
+                    tracing::warn!({ field::ERROR } = %error, "claims could not be renewed");
+                }
+            }
+        }
+    }
+}
+
+/// Looks after unknown sends, expired floors and customers who have waited too long.
+pub async fn tend(desk: Arc<Desk>, mut stop: Stop) {
+    let mut tick = every(desk.timing.sweep);
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            _ = tick.tick() => {
+                if let Err(error) = round(&desk).await {
+                    tracing::warn!({ field::ERROR } = %error, "a chore could not be done");
+                }
+            }
+        }
+    }
+}
+
+/// Measures depths and ages, and forgets what nobody needs any more.
+pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
+    let mut tick = every(SLOW);
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            _ = tick.tick() => {}
+        }
+        if let Ok(depths) = queue.depths().await {
+            for depth in depths {
+                metrics::gauge!(names::QUEUE_DEPTH, "queue" => depth.name.clone(), "state" => "ready")
+                    .set(depth.ready as f64);
+                if let Some(unacked) = depth.unacked {
+                    metrics::gauge!(names::QUEUE_DEPTH, "queue" => depth.name.clone(), "state" => "unacked")
+                        .set(unacked as f64);
+                }
+                let oldest = depth.oldest_seconds.unwrap_or(0) as f64;
+                metrics::gauge!(names::QUEUE_OLDEST_SECONDS, "queue" => depth.name).set(oldest);
+            }
+        }
+        if let Ok(oldest) = desk.store.oldest_waiting().await {
+            metrics::gauge!(names::TURNS_WAITING_SECONDS).set(oldest.as_secs_f64());
+        }
+        if let Err(error) = desk.store.forget_early_statuses().await {
+            tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
+        }
+    }
+}
+
+async fn round(desk: &Desk) -> Result<(), StoreError> {
+    close_unknown_sends(desk).await?;
+    return_floors(desk).await?;
+    say_holding(desk).await
+}
+
+/// An idempotent receiver drops a second send with the same id, so asking again is safe; elsewhere policy decides.
+async fn close_unknown_sends(desk: &Desk) -> Result<(), StoreError> {
+    for send in desk.store.open_unknowns(ROUND).await? {
+        let idempotent = desk.channels.for_source(&send.source).is_some_and(|channel| channel.idempotent());
+        let resend = match desk.guardrails.policy().on_unknown() {
+            OnUnknown::Resend => send.attempts <= 1 || (idempotent && send.attempts < RESENDS),
+            OnUnknown::Silent => idempotent && send.attempts < RESENDS,
+        };
+        desk.store.close_unknown(send.id, resend).await?;
+        tracing::warn!({ field::SEND } = %send.id, { field::OUTCOME } = if resend { "resent" } else { "left_unknown" },
+                       "nobody knows whether a send arrived");
+        if resend {
+            desk.deliveries.ring(send.conversation, Duration::ZERO);
+        }
+    }
+    Ok(())
+}
+
+/// A customer who asked for a person is never stranded: the floor returns by itself, with a word where nobody came.
+async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
+    for floor in desk.store.expired_floors(ROUND).await? {
+        let locale = floor.locale.as_deref().unwrap_or_else(|| desk.guardrails.policy().default_locale());
+        let source = desk.store.source_of(floor.conversation).await?;
+        let word = desk.guardrails.notice(&Notice::Returned, locale);
+        let parts = desk.parts(&source, &word, "returned", TraceContext::start());
+        let parts = if floor.unclaimed { parts } else { Vec::new() };
+        if desk.store.expire_floor(&floor, &parts).await? {
+            tracing::info!({ field::CONVERSATION } = %floor.conversation, { field::OUTCOME } = "returned",
+                           "a floor returned to the assistant");
+            desk.deliveries.ring(floor.conversation, Duration::ZERO);
+            desk.turns.ring(floor.conversation, Duration::ZERO);
+        }
+    }
+    Ok(())
+}
+
+async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
+    for waiting in desk.store.waiting_too_long(ROUND).await? {
+        let locale = waiting.locale.as_deref().unwrap_or_else(|| desk.guardrails.policy().default_locale());
+        let source = desk.store.source_of(waiting.conversation).await?;
+        let word = desk.guardrails.notice(&Notice::Holding, locale);
+        let parts = desk.parts(&source, &word, "holding", TraceContext::start());
+        if desk.store.say_holding(waiting.conversation, &parts).await? {
+            desk.deliveries.ring(waiting.conversation, Duration::ZERO);
+        }
+    }
+    Ok(())
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(period.max(Duration::from_millis(10)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}

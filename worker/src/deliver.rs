@@ -1,0 +1,164 @@
+//! Deliveries: one sender per conversation, head first. A send begins with a commit and ends with a recorded outcome;
+//! what nobody can know is recorded as unknown and closed by policy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::domain::{ConversationId, DeadId};
+use common::metrics as names;
+use common::shutdown::Stop;
+use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend, StoreError};
+use common::telemetry::field;
+use tracing::Instrument;
+
+use crate::channels::{Channel, Outgoing, Refusal, SendOutcome};
+use crate::desk::{Desk, until};
+use crate::dispatch::{Slot, Work};
+use crate::recovery::{self, Class, Decision};
+
+/// How much longer than its timeout a begun send may take before it counts as late: the two commits around it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Deliveries, as a kind of work.
+pub struct Deliveries {
+    /// The worker's shared parts.
+    pub desk: Arc<Desk>,
+    /// Raised when the worker drains: the begun send is awaited, the next not begun.
+    pub stop: Stop,
+}
+
+impl Work for Deliveries {
+    async fn find(&self, limit: usize) -> Result<Vec<ConversationId>, StoreError> {
+        self.desk.store.deliverable(limit).await
+    }
+
+    async fn serve(&self, conversation: ConversationId, _slot: Slot) {
+        let span = tracing::info_span!("delivery", { field::CONVERSATION } = %conversation);
+        let delivered = async {
+            let Some(mut claim) = self.desk.store.claim_delivery(conversation, self.desk.worker).await? else {
+                return Ok(());
+            };
+            self.drain(&mut claim).await
+        };
+        let delivered: Result<(), StoreError> = delivered.instrument(span).await;
+        if let Err(error) = delivered {
+            tracing::error!({ field::ERROR } = %error, "a delivery could not go on; its claim will run out");
+        }
+    }
+}
+
+impl Deliveries {
+    /// Sends until nothing is open, something must wait, or the worker drains.
+    async fn drain(&self, claim: &mut DeliveryClaim) -> Result<(), StoreError> {
+        let store = &self.desk.store;
+        loop {
+            let next = if self.stop.is_raised() { NextSend::Nothing } else { store.next_send(claim).await? };
+            match next {
+                NextSend::Send(id) => match store.begin_send(claim, id, self.desk.timing.send_timeout + GRACE).await? {
+                    Begun::Yes(begun) => self.send(claim, *begun).await?,
+                    Begun::Superseded => {}
+                    Begun::Lost => return Ok(()),
+                },
+                NextSend::Wait(at) => {
+                    let after = until(store.now().await?, at);
+                    store.release_delivery(claim, Some(at)).await?;
+                    self.desk.deliveries.ring(claim.conversation, after);
+                    return Ok(());
+                }
+                NextSend::Nothing => {
+                    if store.release_delivery(claim, None).await? || self.stop.is_raised() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&self, claim: &DeliveryClaim, begun: BegunSend) -> Result<(), StoreError> {
+        let outgoing = Outgoing {
+            send_id: begun.id,
+            conversation: claim.conversation,
+            party: claim.party.clone(),
+            text: begun.text.clone(),
+            locale: begun.locale.clone(),
+            in_reply_to: begun.in_reply_to.clone(),
+        };
+        let end = match self.desk.channels.for_source(&claim.source) {
+            None => self.dead(claim, &begun, Class::Misconfigured, "source_not_configured"),
+            Some(channel) if self.window_closed(claim, &*channel).await? => {
+                self.dead(claim, &begun, Class::Stale, "window_closed")
+            }
+            Some(channel) => match channel.send(&outgoing).await {
+                SendOutcome::Accepted { provider_id } => Finished::Accepted { provider_id },
+                SendOutcome::Unknown { why } => Finished::Unknown { why },
+                SendOutcome::Refused(refusal) => self.refused(claim, &begun, &refusal).await?,
+            },
+        };
+        let word = match &end {
+            Finished::Accepted { .. } => "accepted",
+            Finished::Retry { .. } => "retried",
+            Finished::Dead(_) => "dead",
+            Finished::Unknown { .. } => "unknown",
+        };
+        metrics::counter!(names::SENDS, "source" => claim.source.to_string(), "outcome" => word).increment(1);
+        let trace = begun.trace.split('-').nth(1).unwrap_or_default().to_owned();
+        tracing::info!({ field::SEND } = %begun.id, { field::OUTCOME } = word, { field::TRACE } = trace, "send ended");
+        self.record(claim, &begun, end).await
+    }
+
+    /// Records an outcome that cannot be had again: tried for as long as the claim lives. After that the row is
+    /// found as orphaned and becomes unknown.
+    async fn record(&self, claim: &DeliveryClaim, begun: &BegunSend, end: Finished) -> Result<(), StoreError> {
+        let deadline = tokio::time::Instant::now() + self.desk.timing.lease;
+        loop {
+            match self.desk.store.finish_send(claim, begun.id, end.clone()).await {
+                Err(StoreError::Unavailable(error)) if tokio::time::Instant::now() < deadline => {
+                    tracing::warn!({ field::SEND } = %begun.id, { field::ERROR } = error, "an outcome waits for the store");
+                    tokio::time::sleep(self.desk.timing.sweep).await;
+                }
+                finished => return finished,
+            }
+        }
+    }
+
+    async fn window_closed(&self, claim: &DeliveryClaim, channel: &dyn Channel) -> Result<bool, StoreError> {
+        let (Some(window), Some(last)) = (channel.window(), claim.last_inbound_at) else { return Ok(false) };
+        Ok(self.desk.store.now().await?.since(last) >= window)
+    }
+
+    async fn refused(
+        &self,
+        claim: &DeliveryClaim,
+        begun: &BegunSend,
+        refusal: &Refusal,
+    ) -> Result<Finished, StoreError> {
+        let now = self.desk.store.now().await?;
+        let attempts = u32::try_from(begun.attempts - 1).unwrap_or(0);
+        let failure = recovery::Failure::from(refusal);
+        match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
+            Decision::RetryAfter(after) | Decision::Hold(after) => {
+                Ok(Finished::Retry { at: now + after, error: refusal.code.clone() })
+            }
+            Decision::DeadLetter(_) => Ok(self.dead(claim, begun, Class::from(refusal.class), &refusal.code)),
+        }
+    }
+
+    fn dead(&self, claim: &DeliveryClaim, begun: &BegunSend, class: Class, code: &str) -> Finished {
+        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
+        Finished::Dead(Box::new(NewDead {
+            id: DeadId::random(),
+            event_id: begun.in_reply_to.first().copied(),
+            send_id: Some(begun.id),
+            conversation: Some(claim.conversation),
+            contact: Some(claim.contact),
+            source: claim.source.to_string(),
+            stage: "send",
+            class: class.as_str().to_owned(),
+            error: code.to_owned(),
+            attempts: begun.attempts,
+            policy: self.desk.guardrails.policy().version().to_owned(),
+            build: common::build().to_owned(),
+            body: None,
+        }))
+    }
+}

@@ -1,0 +1,238 @@
+//! One claim, told from start to end: settle → screen → route → draft → approve → commit.
+//!
+//! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
+//! The model is called outside any transaction, between a row written before it and an answer stored after it.
+
+mod draft;
+mod ending;
+
+use std::sync::Arc;
+
+use common::domain::{EventId, Floor, TurnId};
+use common::metrics as names;
+use common::shutdown::Stop;
+use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
+use common::telemetry::field;
+use common::trace::TraceContext;
+use serde_json::json;
+use tracing::Instrument;
+
+use crate::desk::{Desk, until};
+use crate::dispatch::{Slot, Work};
+use crate::pipeline::guardrails::Reading;
+use crate::pipeline::handoff::{self, Pending, Plan, Route};
+
+/// Claims without an end before a conversation runs alone; one more and its culprit is parked.
+const CRASH_CLAIMS: i64 = 3;
+
+/// Turns, as a kind of work.
+pub struct Turns {
+    /// The worker's shared parts.
+    pub desk: Arc<Desk>,
+    /// Raised when the worker drains.
+    pub stop: Stop,
+}
+
+/// How one pass over a claim ended.
+enum Pass {
+    /// Committed; the claim goes on if more is pending.
+    Committed(Option<(Claimed, std::time::Duration)>),
+    /// Given back.
+    HandedBack,
+    /// The claim is somebody else's: everything done under it is discarded.
+    Zombie,
+}
+
+/// What a turn has gathered before it knows its end.
+struct Turn<'a> {
+    desk: &'a Desk,
+    claim: &'a Claimed,
+    id: TurnId,
+    taken: Vec<Taken>,
+    trace: TraceContext,
+    path: Vec<serde_json::Value>,
+}
+
+impl Work for Turns {
+    async fn find(&self, limit: usize) -> Result<Vec<common::domain::ConversationId>, StoreError> {
+        self.desk.store.claimable(limit).await
+    }
+
+    async fn serve(&self, conversation: common::domain::ConversationId, slot: Slot) {
+        match self.desk.store.claim(conversation, self.desk.worker).await {
+            Ok(Some(claim)) => {
+                let span = tracing::info_span!(
+                    "turn",
+                    { field::CONVERSATION } = %conversation,
+                    { field::SOURCE } = %claim.source,
+                    { field::FENCE } = claim.fence,
+                    { field::TRACE } = tracing::field::Empty,
+                );
+                self.hold(claim, &slot).instrument(span).await;
+            }
+            // Nothing due, or somebody else has it.
+            Ok(None) => {}
+            Err(error) => tracing::warn!({ field::ERROR } = %error, "a conversation could not be claimed"),
+        }
+    }
+}
+
+impl Turns {
+    /// Passes over a claim until it ends.
+    async fn hold(&self, claim: Claimed, slot: &Slot) {
+        metrics::gauge!(names::TURNS_IN_FLIGHT).increment(1.0);
+        // A conversation whose claims keep ending without a word runs once with no other turn beside it.
+        let _alone = if claim.claims >= CRASH_CLAIMS { slot.alone().await } else { None };
+        let mut claim = claim;
+        loop {
+            let pass = match self.pass(&claim).await {
+                Ok(pass) => pass,
+                Err(error) => self.give_up(&claim, &error).await,
+            };
+            match pass {
+                Pass::Committed(Some((held, settle))) => {
+                    claim = held;
+                    if !self.settle(&claim, settle).await {
+                        break;
+                    }
+                }
+                Pass::Committed(None) | Pass::HandedBack => break,
+                Pass::Zombie => {
+                    metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
+                    tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+                    break;
+                }
+            }
+        }
+        metrics::gauge!(names::TURNS_IN_FLIGHT).decrement(1.0);
+    }
+
+    /// One turn over everything pending.
+    async fn pass(&self, claim: &Claimed) -> Result<Pass, StoreError> {
+        let desk = &*self.desk;
+        if let Some(at) = desk.store.awaited_until(claim).await? {
+            desk.store.hand_back(claim, HandBack::Until(at)).await?;
+            desk.turns.ring(claim.conversation, until(claim.at, at));
+            tracing::info!({ field::OUTCOME } = "awaits_predecessor", "a named predecessor has not come in");
+            return Ok(Pass::HandedBack);
+        }
+        let mut taken = desk.store.pending(claim).await?;
+        if claim.one_by_one {
+            taken.truncate(1);
+        }
+        let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
+        tracing::Span::current().record(field::TRACE, trace.trace_id());
+        let mut turn = Turn { desk, claim, id: TurnId::random(), taken, trace, path: Vec::new() };
+        if turn.taken.is_empty() {
+            desk.store.hand_back(claim, HandBack::Uncounted).await?;
+            return Ok(Pass::HandedBack);
+        }
+        if claim.claims > CRASH_CLAIMS {
+            return turn.park("crash", "every worker that took it up ended without a word").await;
+        }
+        let Some(plan) = turn.screen_and_route() else {
+            return turn.park("poison", "its body cannot be opened as a message").await;
+        };
+        match plan.route() {
+            Route::Assistant(questions) => {
+                let questions = questions.clone();
+                turn.answer(plan, &questions, self.stop.clone()).await
+            }
+            Route::Policy => turn.end(&plan, None, None, "policy").await,
+            Route::Queue { .. } => turn.end(&plan, None, None, "handed_off").await,
+            Route::Person => turn.end(&plan, None, None, "person_has_floor").await,
+        }
+    }
+
+    /// Waits for a burst that began during the turn to finish; false when the worker drains and the claim went back.
+    async fn settle(&self, claim: &Claimed, quiet: std::time::Duration) -> bool {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.wait() => {
+                if let Err(error) = self.desk.store.hand_back(claim, HandBack::Uncounted).await {
+                    tracing::warn!({ field::ERROR } = %error, "a claim could not be handed back; its lease will run out");
+                }
+                false
+            }
+            () = tokio::time::sleep(quiet) => true,
+        }
+    }
+
+    /// The store failed in mid-turn. Nothing of the turn counts; the claim goes back as if it had not been, as soon
+    /// as the store answers, or runs out.
+    async fn give_up(&self, claim: &Claimed, error: &StoreError) -> Pass {
+        tracing::error!({ field::ERROR } = %error, { field::OUTCOME } = "store_failed", "a turn could not go on");
+        metrics::counter!(names::TURNS, "outcome" => "store_failed").increment(1);
+        let how = match error {
+            StoreError::Unavailable(_) => HandBack::Uncounted,
+            // Not a passing state: leave time for a person to look, and count it, so that it ends in a dead letter.
+            StoreError::Configuration(_)
+            | StoreError::Broken(_)
+            | StoreError::Sealed(_)
+            | StoreError::Erased
+            | StoreError::Absent(..) => {
+                HandBack::Retry { at: claim.at + self.desk.timing.lease, counted: 1, one_by_one: true }
+            }
+        };
+        let deadline = tokio::time::Instant::now() + self.desk.timing.lease;
+        while let Err(error) = self.desk.store.hand_back(claim, how).await {
+            tracing::warn!({ field::ERROR } = %error, "a claim could not be handed back yet");
+            if tokio::time::Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(self.desk.timing.sweep).await;
+        }
+        Pass::HandedBack
+    }
+}
+
+impl Turn<'_> {
+    /// Reads every pending message and decides who answers; `None` when one of them is no message.
+    fn screen_and_route(&mut self) -> Option<Plan> {
+        let guardrails = &self.desk.guardrails;
+        let read = |message: &Taken| {
+            let reading = guardrails.read(message.content.as_ref()?);
+            Some(Pending { event_id: message.event_id, reading })
+        };
+        let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
+        let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
+        let plan = handoff::route(self.claim.floor, &pending, locale);
+        for message in &pending {
+            self.path.push(screened(message));
+        }
+        self.path.push(json!({ "step": "route", "route": route_word(plan.route()), "locale": plan.locale(),
+                               "floor": self.claim.floor.as_str() }));
+        Some(plan)
+    }
+
+    /// The events of this turn.
+    fn events(&self) -> Vec<EventId> {
+        self.taken.iter().map(|message| message.event_id).collect()
+    }
+}
+
+fn screened(message: &Pending) -> serde_json::Value {
+    match &message.reading {
+        Reading::Text(screening) => json!({ "step": "screen", "event": message.event_id, "locale": screening.locale,
+                                            "rules": screening.results }),
+        Reading::Unreadable(what) => json!({ "step": "screen", "event": message.event_id, "unreadable": what }),
+    }
+}
+
+const fn route_word(route: &Route) -> &'static str {
+    match route {
+        Route::Assistant(_) => "assistant",
+        Route::Policy => "policy",
+        Route::Queue { .. } => "queue",
+        Route::Person => "person",
+    }
+}
+
+/// The floor that a plan leaves.
+const fn floor_after(route: &Route) -> Option<Floor> {
+    match route {
+        Route::Queue { .. } => Some(Floor::Queued),
+        Route::Assistant(_) | Route::Policy | Route::Person => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! Drafting: history within its budget, one model call that a take-over or a drain can cancel, and approval.
+
+use std::time::Instant;
+
+use common::domain::Speaker;
+use common::metrics as names;
+use common::shutdown::Stop;
+use common::store::{AttemptEnd, HandBack, StoreError};
+use common::telemetry::field;
+use serde_json::json;
+
+use super::{Pass, Turn};
+use crate::models::{Answer, ModelError};
+use crate::pipeline::guardrails::{Approved, Decision, Screened};
+use crate::pipeline::handoff::Plan;
+use crate::pipeline::llm::{self, Draft};
+use crate::pipeline::prompt::{PastLine, Prompt};
+
+/// Lines of history looked at; the policy's token budget then decides how many the model sees.
+const HISTORY_LINES: usize = 200;
+
+/// How asking the model ended.
+enum Asked {
+    Answered(Answer),
+    Failed(ModelError),
+    /// The worker drains: somebody else will ask.
+    Drained,
+    /// The floor changed or the claim was lost.
+    Lost,
+}
+
+impl Turn<'_> {
+    /// The assistant's way: ask, approve, commit.
+    pub(super) async fn answer(mut self, plan: Plan, questions: &[Screened], stop: Stop) -> Result<Pass, StoreError> {
+        let history = self.history().await?;
+        let prompt = Prompt::build(self.desk.guardrails.policy(), &history, questions);
+        match self.ask(&prompt, stop).await? {
+            Asked::Answered(answer) => match Draft::from_answer(&answer) {
+                Ok(draft) => self.approve(plan, &draft).await,
+                Err(error) => self.failed(&error).await,
+            },
+            Asked::Failed(error) => self.failed(&error).await,
+            Asked::Drained => {
+                self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
+                Ok(Pass::HandedBack)
+            }
+            Asked::Lost => {
+                // Where only the floor moved the claim is still ours, and the next turn must see it at once.
+                let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
+                self.desk.turns.ring(self.claim.conversation, std::time::Duration::ZERO);
+                Ok(if ours { Pass::HandedBack } else { Pass::Zombie })
+            }
+        }
+    }
+
+    /// What was said before, screened again under today's policy: yesterday's may have let more through.
+    async fn history(&self) -> Result<Vec<PastLine>, StoreError> {
+        let lines = self.desk.store.history(self.claim, HISTORY_LINES).await?;
+        let past = lines.into_iter().filter_map(|line| match line.speaker {
+            Speaker::Customer => self.desk.guardrails.recall(&line.text).map(PastLine::Customer),
+            Speaker::Business(_) => Some(PastLine::Business(line.text)),
+        });
+        Ok(past.collect())
+    }
+
+    async fn ask(&mut self, prompt: &Prompt, stop: Stop) -> Result<Asked, StoreError> {
+        let (desk, claim) = (self.desk, self.claim);
+        let (model, hash) = (desk.model.name(), prompt.hash());
+        if let Some(text) = desk.store.paid_answer(claim, model, &hash).await? {
+            self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": "stored_answer" }));
+            return Ok(Asked::Answered(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None }));
+        }
+        let attempt = desk.store.begin_attempt(claim, model, &hash).await?;
+        let begun = Instant::now();
+        let asked = self.call(prompt, stop).await;
+        let taken = begun.elapsed();
+        let word = match &asked {
+            Asked::Answered(_) => "answered",
+            Asked::Failed(error) => error.word(),
+            Asked::Drained => "drained",
+            Asked::Lost => "lost",
+        };
+        metrics::histogram!(names::MODEL_SECONDS, "model" => model.to_owned(), "outcome" => word).record(taken);
+        self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": word,
+                               "ms": u64::try_from(taken.as_millis()).unwrap_or(u64::MAX) }));
+        let end = match &asked {
+            Asked::Answered(answer) => {
+                count_tokens(model, answer);
+                let tokens = [answer.tokens_in, answer.tokens_out, answer.tokens_cached];
+                AttemptEnd::Answered { text: &answer.text, tokens }
+            }
+            Asked::Failed(_) | Asked::Drained | Asked::Lost => AttemptEnd::Failed(word),
+        };
+        desk.store.end_attempt(claim, attempt, end).await?;
+        Ok(asked)
+    }
+
+    /// The call itself, dropped as soon as the worker drains or the store says that the floor or claim has moved.
+    async fn call(&self, prompt: &Prompt, mut stop: Stop) -> Asked {
+        let deadline = self.desk.timing.model_deadline;
+        let call = llm::ask(&*self.desk.model, prompt, deadline);
+        tokio::pin!(call);
+        let mut watch = tokio::time::interval(self.desk.timing.renewal);
+        watch.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer.map_or_else(Asked::Failed, Asked::Answered),
+                () = stop.wait() => return Asked::Drained,
+                _ = watch.tick() => {
+                    // A store that does not answer proves nothing; the commit will.
+                    if matches!(self.desk.store.still_ours(self.claim).await, Ok(false)) {
+                        return Asked::Lost;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn approve(mut self, plan: Plan, draft: &Draft) -> Result<Pass, StoreError> {
+        let approval = self.desk.guardrails.approve(draft, plan.locale());
+        let (word, rule) = match &approval.decision {
+            Decision::Approved(_) => ("approved", None),
+            Decision::Refused { rule } => ("refused", Some(rule)),
+            Decision::Handoff { rule } => ("handoff", Some(rule)),
+        };
+        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule, "rules": approval.results }));
+        let model = Some(self.desk.model.name());
+        match approval.decision {
+            Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
+            Decision::Refused { .. } => self.end(&plan.refused(), None, model, "draft_refused").await,
+            Decision::Handoff { rule } => {
+                let none: Option<Approved> = None;
+                self.end(&plan.handed_over(&rule), none, model, "handed_off").await
+            }
+        }
+    }
+}
+
+fn count_tokens(model: &str, answer: &Answer) {
+    let counts = [("in", answer.tokens_in), ("out", answer.tokens_out), ("cached", answer.tokens_cached)];
+    for (direction, count) in counts {
+        let count = u64::from(count.unwrap_or(0));
+        metrics::counter!(names::TOKENS, "model" => model.to_owned(), "direction" => direction).increment(count);
+    }
+    tracing::debug!({ field::MODEL } = model, "answered");
+}

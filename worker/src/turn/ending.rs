@@ -1,0 +1,170 @@
+//! Ends: the commit of a plan, the parking of a culprit, and what recovery makes of a failure.
+
+use std::time::Duration;
+
+use common::domain::{DeadId, End, EventId};
+use common::metrics as names;
+use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
+use common::telemetry::field;
+use serde_json::json;
+
+use super::{Pass, Turn, floor_after};
+use crate::models::ModelError;
+use crate::pipeline::guardrails::Approved;
+use crate::pipeline::handoff::Plan;
+use crate::policy::Notice;
+use crate::recovery::{self, Class, Decision};
+
+/// Everything that a commit of this turn says, apart from the claim.
+struct Ending<'a> {
+    ends: Vec<(EventId, End, Option<&'static str>)>,
+    sends: Vec<NewSend>,
+    dead: Vec<NewDead>,
+    floor: Option<common::domain::Floor>,
+    outcome: &'static str,
+    model: Option<&'a str>,
+    locale: &'a str,
+}
+
+impl Turn<'_> {
+    /// Commits a plan: the approved answer, if there is one, and the policy's notices in one reply.
+    pub(super) async fn end(
+        self,
+        plan: &Plan,
+        answer: Option<Approved>,
+        model: Option<&str>,
+        outcome: &'static str,
+    ) -> Result<Pass, StoreError> {
+        let reply = self.desk.guardrails.compose(answer, plan.notices(), plan.locale());
+        let purpose = if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome };
+        let sends = reply.map(|reply| self.desk.parts(&self.claim.source, &reply, purpose, self.trace));
+        let ending = Ending {
+            ends: plan.ends().into_iter().map(|(event, end)| (event, end, None)).collect(),
+            sends: sends.unwrap_or_default(),
+            dead: Vec::new(),
+            floor: floor_after(plan.route()),
+            outcome,
+            model,
+            locale: plan.locale(),
+        };
+        self.commit(ending).await
+    }
+
+    /// Ends messages as dead, with the policy's failure text, so that the conversation goes on without them. Of
+    /// several, only the first in ingress order: the culprit is found by trying singly.
+    pub(super) async fn park(mut self, class: &str, error: &str) -> Result<Pass, StoreError> {
+        if self.taken.len() > 1 && !self.claim.one_by_one && class != "crash" {
+            return self.try_singly().await;
+        }
+        let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
+        self.path.push(json!({ "step": "park", "class": class, "error": error }));
+        let guardrails = &self.desk.guardrails;
+        let locale = self.claim.locale.clone().unwrap_or_else(|| guardrails.policy().default_locale().to_owned());
+        let notice = guardrails.notice(&Notice::Failure, &locale);
+        let dead = culprits.iter().map(|event| self.letter(*event, class, error)).collect();
+        let ending = Ending {
+            ends: culprits.iter().map(|event| (*event, End::Dead, Some("parked"))).collect(),
+            sends: self.desk.parts(&self.claim.source, &notice, "failure", self.trace),
+            dead,
+            floor: None,
+            outcome: "parked",
+            model: None,
+            locale: &locale,
+        };
+        metrics::counter!(names::DEAD, "class" => class.to_owned()).increment(1);
+        self.commit(ending).await
+    }
+
+    fn letter(&self, event: EventId, class: &str, error: &str) -> NewDead {
+        NewDead {
+            id: DeadId::random(),
+            event_id: Some(event),
+            send_id: None,
+            conversation: Some(self.claim.conversation),
+            contact: Some(self.claim.contact),
+            source: self.claim.source.to_string(),
+            stage: "turn",
+            class: class.to_owned(),
+            error: recovery::normalise(error),
+            attempts: self.claim.attempts + 1,
+            policy: self.desk.guardrails.policy().version().to_owned(),
+            build: common::build().to_owned(),
+            body: None,
+        }
+    }
+
+    /// What a model's failure means, by recovery's judgement.
+    pub(super) async fn failed(self, error: &ModelError) -> Result<Pass, StoreError> {
+        let class = Class::from(error);
+        let age = self.claim.at.since(self.claim.waiting_since);
+        let decision = recovery::decide(&recovery::Failure::from(error), attempts(self.claim.attempts), age, rand::random());
+        tracing::warn!({ field::CODE } = error.word(), { field::ERROR } = %error, "the model gave no answer");
+        let several = self.taken.len() > 1 && class.is_of_content();
+        match decision {
+            Decision::RetryAfter(after) => self.retry(after, 1, several).await,
+            Decision::Hold(after) => self.retry(after, 0, false).await,
+            Decision::DeadLetter(_) if several => self.try_singly().await,
+            Decision::DeadLetter(_) => self.park(class.as_str(), &error.to_string()).await,
+        }
+    }
+
+    async fn retry(self, after: Duration, counted: i64, one_by_one: bool) -> Result<Pass, StoreError> {
+        let at = self.desk.store.now().await? + after;
+        self.desk.store.hand_back(self.claim, HandBack::Retry { at, counted, one_by_one }).await?;
+        self.desk.turns.ring(self.claim.conversation, after);
+        let outcome = if counted == 0 { "held" } else { "retried" };
+        metrics::counter!(names::TURNS, "outcome" => outcome).increment(1);
+        let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!({ field::OUTCOME } = outcome, { field::MILLIS } = millis, "the turn will be tried again");
+        Ok(Pass::HandedBack)
+    }
+
+    async fn try_singly(self) -> Result<Pass, StoreError> {
+        self.retry(Duration::ZERO, 0, true).await
+    }
+
+    async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
+        let ends: Vec<_> =
+            ending.ends.iter().map(|(event, end, _)| json!({ "event": event, "end": end.as_str() })).collect();
+        self.path.push(json!({ "step": "commit", "outcome": ending.outcome, "ends": ends, "parts": ending.sends.len() }));
+        let path = serde_json::Value::Array(std::mem::take(&mut self.path)).to_string();
+        let committed = self.desk.store.commit(Commit {
+            claim: self.claim,
+            turn: self.id,
+            ends: &ending.ends,
+            sends: &ending.sends,
+            dead: &ending.dead,
+            floor: ending.floor,
+            outcome: ending.outcome,
+            policy: self.desk.guardrails.policy().version(),
+            model: ending.model,
+            locale: Some(ending.locale),
+            started_at: self.claim.at,
+            trace: self.trace,
+            path: &path,
+        });
+        let Some(committed) = committed.await? else { return Ok(Pass::Zombie) };
+        if !ending.sends.is_empty() {
+            self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
+        }
+        self.report(&ending).await;
+        Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {
+            let quiet = settle_at.since(claim.at);
+            (claim, quiet)
+        })))
+    }
+
+    async fn report(&self, ending: &Ending<'_>) {
+        metrics::counter!(names::TURNS, "outcome" => ending.outcome).increment(1);
+        let (count, parts) = (ending.ends.len(), ending.sends.len());
+        tracing::info!({ field::OUTCOME } = ending.outcome, { field::COUNT } = count, "turn committed, {parts} parts");
+        let last = self.taken.iter().map(|message| message.accepted_at).max();
+        if let (Some(last), Ok(now)) = (last, self.desk.store.now().await) {
+            metrics::histogram!(names::TURN_SECONDS).record(now.since(last));
+        }
+    }
+}
+
+fn attempts(count: i64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
