@@ -20,6 +20,7 @@ pub mod store;
 
 pub mod config;
 
+pub mod digest;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::channels::{Channel, Outgoing, Refusal, SendOutcome};
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
-use crate::recovery::{self, Class, Decision};
+use crate::recovery::{self, Class, Decision, Failure};
 
 /// How much longer than its timeout a begun send may take before it counts as late: the two commits around it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -133,12 +133,14 @@ impl Deliveries {
         refusal: &Refusal,
     ) -> Result<Finished, StoreError> {
         let now = self.desk.store.now().await?;
-        let attempts = u32::try_from(begun.attempts - 1).unwrap_or(0);
-        let failure = recovery::Failure::from(refusal);
+        let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
+        let failure = Failure::of_refusal(refusal);
         match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
-            Decision::RetryAfter(after) | Decision::Hold(after) => {
-                Ok(Finished::Retry { at: now + after, error: refusal.code.clone() })
-            }
+            Decision::RetryAfter(after)
+            | Decision::Hold(after)
+            | Decision::OneByOne(after)
+            | Decision::Alone(after)
+            | Decision::Pause(after) => Ok(Finished::Retry { at: now + after, error: refusal.code.clone() }),
             Decision::DeadLetter(_) => Ok(self.dead(claim, begun, Class::from(refusal.class), &refusal.code)),
         }
     }

@@ -1,12 +1,214 @@
 //! The thinker: takes events in, gives each conversation one turn at a time, and delivers what was approved.
 //!
-//! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn, stage by stage), [`models`] and
-//! [`channels`] (the two outsides, through one HTTP client), [`recovery`] (what a failure means).
+//! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
+//! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
+//! two outsides, through one HTTP client), [`recovery`] (what a failure means).
 
+pub mod bell;
 pub mod channels;
+pub mod chores;
+pub mod config;
+pub mod deliver;
+pub mod desk;
+pub mod dispatch;
 mod http;
+pub mod intake;
 pub mod models;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
 mod retry_after;
+pub mod turn;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::domain::WorkerId;
+use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
+use common::shutdown::{self, Stop};
+use common::store::{Clock, Store, StoreError};
+use common::telemetry::field;
+use face::{Check, Server};
+use tokio::net::TcpListener;
+
+use crate::channels::Channels;
+use crate::config::WorkerConfig;
+use crate::deliver::Deliveries;
+use crate::desk::Desk;
+use crate::dispatch::Dispatch;
+use crate::intake::Otherwise;
+use crate::pipeline::guardrails::Guardrails;
+use crate::policy::Policy;
+use crate::turn::Turns;
+
+/// Unsettled deliveries at once: intake is quick, so a few keep it busy, and a dead worker gives few back.
+const PREFETCH: u16 = 32;
+/// The dead lane is rarely used and never urgent.
+const DEAD_PREFETCH: u16 = 4;
+/// How long readiness waits for a door.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy.
+    #[error("the policy cannot be used: {0}")]
+    Policy(String),
+    /// No model, or one that cannot be spoken to.
+    #[error("the model cannot be used: {0}")]
+    Model(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The private bind.
+    #[error("WORKER_ADMIN_BIND: cannot listen on {0}: {1}")]
+    Bind(SocketAddr, std::io::Error),
+    /// Metrics cannot be gathered.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+/// A worker that is ready to run.
+pub struct Worker {
+    desk: Arc<Desk>,
+    queue: Arc<dyn Queue>,
+    consumers: [Box<dyn Consumer>; 2],
+    turns: Dispatch,
+    deliveries: Dispatch,
+    admin: Server,
+    admin_address: SocketAddr,
+    draining: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Opens both doors and prepares everything; nothing is taken in before [`run_until`](Self::run_until).
+    ///
+    /// # Errors
+    /// [`StartError`] names what is missing.
+    pub async fn open(config: WorkerConfig) -> Result<Self, StartError> {
+        let timing = &config.shared.timing;
+        let store = Store::open(&config.store, &config.keys, timing, Clock::Engine).await?;
+        let patience = QueueTiming { heartbeat: timing.heartbeat, confirm_timeout: timing.confirm };
+        let queue = common::queue::connect(&config.queue, patience).await?;
+        Self::start(config, store, queue).await
+    }
+
+    /// As [`open`](Self::open), over doors that are open already.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is missing.
+    pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
+        let policy = match &config.shared.policy {
+            Some(path) => Policy::load(path),
+            None => Policy::starter(),
+        };
+        let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
+        let guardrails = Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))?;
+        let timing = config.shared.timing.clone();
+        let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
+        let model =
+            models::connect(model, timing.model_deadline).map_err(|error| StartError::Model(error.to_string()))?;
+        let (turn_bell, turn_ear) = bell::bell();
+        let (delivery_bell, delivery_ear) = bell::bell();
+        let consumers = [queue.consumer(Lane::Work, PREFETCH).await?, queue.consumer(Lane::Dead, DEAD_PREFETCH).await?];
+        let draining = Arc::new(AtomicBool::new(false));
+        let admin = TcpListener::bind(config.admin_bind).await;
+        let admin = admin.map_err(|error| StartError::Bind(config.admin_bind, error))?;
+        let admin_address = admin.local_addr().map_err(|error| StartError::Bind(config.admin_bind, error))?;
+        let ready = readiness(store.clone(), queue.clone(), draining.clone());
+        let routes = face::admin::router(ready).map_err(StartError::Metrics)?;
+        let size = config.concurrency.get();
+        let desk = Desk {
+            worker: WorkerId::random(),
+            store,
+            queue_keys: config.keys.shared.queue.clone(),
+            guardrails: Arc::new(guardrails),
+            model,
+            channels: Channels::of(&config.shared.sources, &timing),
+            turns: turn_bell,
+            deliveries: delivery_bell,
+            timing,
+        };
+        Ok(Self {
+            turns: Dispatch::new(turn_ear, size, desk.timing.sweep),
+            deliveries: Dispatch::new(delivery_ear, size, desk.timing.sweep),
+            desk: Arc::new(desk),
+            queue,
+            consumers,
+            admin: Server::new(admin, routes),
+            admin_address,
+            draining,
+        })
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Works until the stop is raised, then drains in order: intake, then turns, then deliveries, within the drain's
+    /// time. A model call is handed back; a begun send is awaited.
+    pub async fn run_until(self, stop: Stop) {
+        let desk = self.desk;
+        tracing::info!({ field::WORKER } = %desk.worker, { field::BIND } = %self.admin_address, "worker runs");
+        // What keeps claims alive outlives what holds them.
+        let (last, last_stop) = shutdown::channel();
+        let renewal = tokio::spawn(chores::renew(desk.clone(), last_stop.clone()));
+        let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
+        tokio::spawn(chores::tend(desk.clone(), stop.clone()));
+        tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        let [work, dead] = self.consumers;
+        let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
+        let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
+        let turns = Turns { desk: desk.clone(), stop: stop.clone() };
+        let turns = tokio::spawn(self.turns.run(Arc::new(turns), stop.clone()));
+        let deliveries = Deliveries { desk: desk.clone(), stop: stop.clone() };
+        let deliveries = tokio::spawn(self.deliveries.run(Arc::new(deliveries), stop.clone()));
+        let mut stop = stop;
+        stop.wait().await;
+        self.draining.store(true, Ordering::Relaxed);
+        tracing::info!({ field::WORKER } = %desk.worker, "worker drains");
+        let drained = async {
+            for part in [intake, dead, turns, deliveries] {
+                // An error means that the part panicked; what it held runs out by itself.
+                let _ended = part.await;
+            }
+        };
+        if tokio::time::timeout(desk.timing.drain, drained).await.is_err() {
+            tracing::warn!({ field::WORKER } = %desk.worker, { field::OUTCOME } = "cut", "the drain's time was over");
+        }
+        last.stop();
+        let _ended = (renewal.await, admin.await);
+        self.queue.close().await;
+        desk.store.close().await;
+        tracing::info!({ field::WORKER } = %desk.worker, "worker ended");
+    }
+}
+
+fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {
+    Arc::new(move || {
+        let (store, queue, draining) = (store.clone(), queue.clone(), draining.clone());
+        Box::pin(async move {
+            let store = store.probe(PROBE).await.map_err(|_| "unavailable");
+            let queue = match tokio::time::timeout(PROBE, queue.probe()).await {
+                Ok(answer) => answer.map_err(|_| "unavailable"),
+                Err(_) => Err("timed_out"),
+            };
+            for (door, result) in [("store", &store), ("queue", &queue)] {
+                metrics::gauge!(common::metrics::DOOR_UP, "door" => door).set(f64::from(u8::from(result.is_ok())));
+            }
+            let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
+            vec![
+                Check { name: "store", result: store },
+                Check { name: "queue", result: queue },
+                Check { name: "drain", result: drain },
+            ]
+        })
+    })
+}

@@ -1,4 +1,6 @@
 //! One turn: screen → route → draft → approve. Each arrow's type can be made in one file only.
 
 pub mod guardrails;
+pub mod handoff;
+pub mod llm;
 pub mod prompt;

@@ -1,1 +1,424 @@
-//! Recovery: what a failure means, as a pure function.
+//! Recovery: what a failure means, as a pure function of its class, the attempts so far and the age of the oldest
+//! message concerned. No clock, no dice: the age and the roll come in.
+//!
+//! | class | what it is | decision |
+//! |---|---|---|
+//! | `transient` | a hiccup of ours without a better name | retry, 5 attempts; then a dead letter |
+//! | `rate_limited` | a provider asks for patience | hold until it is over, 24 h at most |
+//! | `outage` | a provider is down, slow or unreachable | hold, 24 h at most |
+//! | `misconfigured` | our key, name or number is wrong: ours to fix, not the message's fault | hold, 24 h at most |
+//! | `refused`, `malformed` | the model gave no usable answer | retry twice; then a dead letter |
+//! | `context` | the prompt does not fit | a dead letter at once: the same prompt never will |
+//! | `poison` | what is stored cannot be read | a dead letter at once |
+//! | `rejected` | a channel will never take it | a dead letter at once |
+//! | `stale` | the channel's window for free text has closed | a dead letter at once |
+//! | `crash` | a turn ended without any record | retry, the third time alone; then a dead letter |
+//! | `store` | our own store is away | pause: intake stops, nothing is recorded, nothing dies |
+//!
+//! Where the table says dead letter and the turn held several messages, they are first tried one by one
+//! ([`Decision::OneByOne`]), so that only the culprit is parked. A hold never ends in a dead letter because of its
+//! attempts, only of its age. Every wait is full jitter, a random part of 1 s doubling up to 60 s; a provider's
+//! Retry-After (one hour of it at most) is waited first, and the jitter comes on top, lest all return at once.
+
+mod fingerprint;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channels::{Refusal, RefusalClass};
+use crate::models::ModelError;
+
+pub use fingerprint::{fingerprint, normalise};
+
+/// The first wait's upper bound.
+pub const BASE: Duration = Duration::from_secs(1);
+/// Every wait's upper bound, before a provider's own.
+pub const CAP: Duration = Duration::from_secs(60);
+/// The most that a provider's Retry-After is believed.
+pub const MOST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+/// How long a message is held through an outage.
+pub const MOST_HELD: Duration = Duration::from_secs(24 * 3_600);
+/// Attempts at something transient.
+pub const TRANSIENT_ATTEMPTS: u32 = 5;
+/// Attempts at a usable answer: one, and two retries.
+pub const ANSWER_ATTEMPTS: u32 = 3;
+/// Claims that ended in a crash; at this many the turn runs alone, beyond it the culprit is parked.
+pub const CRASH_CLAIMS: u32 = 3;
+
+/// What kind of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A hiccup of ours.
+    Transient,
+    /// A provider limits the rate.
+    RateLimited,
+    /// A provider is down, slow or unreachable.
+    Outage,
+    /// Our own configuration.
+    Misconfigured,
+    /// The model declined.
+    Refused,
+    /// The model's answer is unusable.
+    Malformed,
+    /// The prompt does not fit.
+    Context,
+    /// What is stored cannot be read.
+    Poison,
+    /// A channel will never take it.
+    Rejected,
+    /// A turn ended without a record.
+    Crash,
+    /// The channel's window has closed.
+    Stale,
+    /// Our own store.
+    Store,
+}
+
+impl Class {
+    /// Every class, in the order of the documentation.
+    pub const ALL: [Self; 12] = [
+        Self::Transient,
+        Self::RateLimited,
+        Self::Outage,
+        Self::Misconfigured,
+        Self::Refused,
+        Self::Malformed,
+        Self::Context,
+        Self::Poison,
+        Self::Rejected,
+        Self::Crash,
+        Self::Stale,
+        Self::Store,
+    ];
+
+    /// Its word in the store, in metrics and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited => "rate_limited",
+            Self::Outage => "outage",
+            Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::Context => "context",
+            Self::Poison => "poison",
+            Self::Rejected => "rejected",
+            Self::Crash => "crash",
+            Self::Stale => "stale",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl From<&ModelError> for Class {
+    fn from(error: &ModelError) -> Self {
+        match error {
+            ModelError::RateLimited { .. } => Self::RateLimited,
+            ModelError::Overloaded { .. } | ModelError::Unreachable | ModelError::TimedOut => Self::Outage,
+            ModelError::Refused => Self::Refused,
+            ModelError::ContextTooLong => Self::Context,
+            ModelError::Malformed(_) => Self::Malformed,
+            ModelError::Misconfigured(_) => Self::Misconfigured,
+        }
+    }
+}
+
+impl From<RefusalClass> for Class {
+    fn from(refusal: RefusalClass) -> Self {
+        match refusal {
+            RefusalClass::RateLimited => Self::RateLimited,
+            RefusalClass::Unavailable => Self::Outage,
+            RefusalClass::WindowClosed => Self::Stale,
+            RefusalClass::Rejected => Self::Rejected,
+            RefusalClass::NotConfigured => Self::Misconfigured,
+        }
+    }
+}
+
+/// Where a message was when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Being taken in from the queue.
+    Intake,
+    /// Being read and judged.
+    Screen,
+    /// At the model.
+    Draft,
+    /// Its draft being judged.
+    Approve,
+    /// Being committed.
+    Commit,
+    /// At the channel.
+    Deliver,
+}
+
+impl Stage {
+    /// Its word in the store and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Screen => "screen",
+            Self::Draft => "draft",
+            Self::Approve => "approve",
+            Self::Commit => "commit",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+/// A failure, as far as recovery needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind it was.
+    pub class: Class,
+    /// How long the other side asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// How many messages (or parts of a reply) were tried together.
+    pub messages: usize,
+}
+
+impl Failure {
+    /// A model's failure over a turn of so many messages.
+    #[must_use]
+    pub fn of_model(error: &ModelError, messages: usize) -> Self {
+        let retry_after = match error {
+            ModelError::RateLimited { retry_after } | ModelError::Overloaded { retry_after, .. } => *retry_after,
+            ModelError::Unreachable
+            | ModelError::TimedOut
+            | ModelError::Refused
+            | ModelError::ContextTooLong
+            | ModelError::Malformed(_)
+            | ModelError::Misconfigured(_) => None,
+        };
+        Self { class: error.into(), retry_after, messages }
+    }
+
+    /// A channel's refusal of one part.
+    #[must_use]
+    pub fn of_refusal(refusal: &Refusal) -> Self {
+        Self { class: refusal.class.into(), retry_after: refusal.retry_after, messages: 1 }
+    }
+
+    /// A failure of a class, over so many messages.
+    #[must_use]
+    pub const fn of_class(class: Class, messages: usize) -> Self {
+        Self { class, retry_after: None, messages }
+    }
+}
+
+/// Why something became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Every attempt failed.
+    Exhausted,
+    /// The outage outlasted what a customer can be kept waiting.
+    TooOld,
+    /// Trying again cannot help.
+    Hopeless,
+}
+
+impl Reason {
+    /// Its word in the store and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::TooOld => "too_old",
+            Self::Hopeless => "hopeless",
+        }
+    }
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Try the same again after a wait.
+    RetryAfter(Duration),
+    /// The other side is not available: everything that needs it waits this long, then one probes.
+    Hold(Duration),
+    /// Try again after a wait, one message at a time.
+    OneByOne(Duration),
+    /// Try again after a wait, one message at a time and with no other turn in the process.
+    Alone(Duration),
+    /// Park it for a person.
+    DeadLetter(Reason),
+    /// Our store is away: stop taking in, record nothing, look again after a wait.
+    Pause(Duration),
+}
+
+/// What a failure means. `attempts` counts this one (for [`Class::Crash`]: the claims); `age` is that of the oldest
+/// message concerned; `roll` is from 0 to 1.
+#[must_use]
+pub fn decide(failure: &Failure, attempts: u32, age: Duration, roll: f64) -> Decision {
+    let wait = backoff(attempts, roll);
+    let polite = failure.retry_after.map_or(wait, |floor| floor.min(MOST_RETRY_AFTER) + wait);
+    match failure.class {
+        Class::Transient if attempts < TRANSIENT_ATTEMPTS => Decision::RetryAfter(polite),
+        Class::Refused | Class::Malformed if attempts < ANSWER_ATTEMPTS => Decision::RetryAfter(polite),
+        Class::Transient | Class::Refused | Class::Malformed => park(failure, wait, Reason::Exhausted),
+        Class::RateLimited | Class::Outage | Class::Misconfigured if age < MOST_HELD => Decision::Hold(polite),
+        Class::RateLimited | Class::Outage | Class::Misconfigured => Decision::DeadLetter(Reason::TooOld),
+        Class::Context | Class::Poison | Class::Rejected | Class::Stale => park(failure, wait, Reason::Hopeless),
+        Class::Crash if attempts < CRASH_CLAIMS => Decision::RetryAfter(wait),
+        Class::Crash if attempts == CRASH_CLAIMS => Decision::Alone(wait),
+        Class::Crash => park(failure, wait, Reason::Exhausted),
+        Class::Store => Decision::Pause(wait),
+    }
+}
+
+/// A dead letter for one message; several are first told apart.
+const fn park(failure: &Failure, wait: Duration, reason: Reason) -> Decision {
+    if failure.messages > 1 { Decision::OneByOne(wait) } else { Decision::DeadLetter(reason) }
+}
+
+/// Full jitter: a random part of a bound that doubles with every attempt, up to the cap.
+#[must_use]
+pub fn backoff(attempts: u32, roll: f64) -> Duration {
+    let roll = if roll.is_nan() { 1.0 } else { roll.clamp(0.0, 1.0) };
+    bound(attempts).mul_f64(roll)
+}
+
+/// The bound of the wait after so many attempts.
+#[must_use]
+pub fn bound(attempts: u32) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(16);
+    BASE.saturating_mul(1 << doublings).min(CAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+    const DAY: Duration = MOST_HELD;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn decided(class: Class, messages: usize, attempts: u32, age: Duration) -> Decision {
+        decide(&Failure::of_class(class, messages), attempts, age, 1.0)
+    }
+
+    #[test]
+    fn the_table_at_the_top_is_what_is_decided() {
+        use Decision::{Alone, DeadLetter, Drop, Hold, OneByOne, Pause, RetryAfter};
+        let just_before = DAY - Duration::from_micros(1);
+        for (class, messages, attempts, age, expected) in [
+            (Class::Transient, 1, 1, NOW, RetryAfter(secs(1))),
+            (Class::Transient, 3, 4, DAY, RetryAfter(secs(8))),
+            (Class::Transient, 1, 5, NOW, DeadLetter(Reason::Exhausted)),
+            (Class::Transient, 2, 5, NOW, OneByOne(secs(16))),
+            (Class::Refused, 1, 2, NOW, RetryAfter(secs(2))),
+            (Class::Refused, 1, 3, NOW, DeadLetter(Reason::Exhausted)),
+            (Class::Refused, 2, 3, NOW, OneByOne(secs(4))),
+            (Class::Malformed, 1, 2, NOW, RetryAfter(secs(2))),
+            (Class::Malformed, 1, 3, NOW, DeadLetter(Reason::Exhausted)),
+            (Class::Context, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
+            (Class::Context, 4, 1, NOW, OneByOne(secs(1))),
+            (Class::Poison, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
+            (Class::Poison, 2, 1, NOW, OneByOne(secs(1))),
+            (Class::Rejected, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
+            (Class::RateLimited, 1, 1_000, just_before, Hold(secs(60))),
+            (Class::RateLimited, 1, 1, DAY, DeadLetter(Reason::TooOld)),
+            (Class::Outage, 5, 1_000, just_before, Hold(secs(60))),
+            (Class::Outage, 5, 1, DAY, DeadLetter(Reason::TooOld)),
+            (Class::Misconfigured, 1, 2, NOW, Hold(secs(2))),
+            (Class::Misconfigured, 1, 2, DAY, DeadLetter(Reason::TooOld)),
+            (Class::Crash, 3, 2, DAY, RetryAfter(secs(2))),
+            (Class::Crash, 3, 3, NOW, Alone(secs(4))),
+            (Class::Crash, 1, 4, NOW, DeadLetter(Reason::Exhausted)),
+            (Class::Crash, 3, 4, NOW, OneByOne(secs(8))),
+            (Class::Stale, 1, 9, DAY, Drop),
+            (Class::Store, 1, 99, DAY, Pause(secs(60))),
+        ] {
+            let found = decided(class, messages, attempts, age);
+            assert_eq!(found, expected, "{class:?} over {messages}, attempt {attempts}, age {age:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_stays_within_its_bound_and_the_bound_only_grows_to_its_cap() {
+        for attempts in 0..200 {
+            assert!(bound(attempts) <= bound(attempts + 1) && bound(attempts) <= CAP && bound(attempts) >= BASE);
+            for step in 0..=50 {
+                let wait = backoff(attempts, f64::from(step) / 50.0);
+                assert!(wait <= bound(attempts), "attempt {attempts}, step {step}");
+            }
+            assert_eq!((backoff(attempts, 0.0), backoff(attempts, 1.0)), (NOW, bound(attempts)));
+        }
+        assert_eq!(bound(u32::MAX), CAP);
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 2.0] {
+            assert!(backoff(7, odd) <= CAP, "{odd}");
+        }
+    }
+
+    #[test]
+    fn no_provider_is_asked_again_before_it_said_and_none_can_silence_us_for_ever() {
+        let failure = |class, retry_after| Failure { class, retry_after: Some(retry_after), messages: 1 };
+        for class in [Class::RateLimited, Class::Outage] {
+            for step in 0..=10 {
+                let Decision::Hold(wait) = decide(&failure(class, secs(30)), 1, NOW, f64::from(step) / 10.0) else {
+                    panic!("an outage is held")
+                };
+                assert!((secs(30)..=secs(31)).contains(&wait), "{wait:?}");
+            }
+        }
+        let endless = decide(&failure(Class::RateLimited, Duration::MAX), 1, NOW, 1.0);
+        assert_eq!(endless, Decision::Hold(MOST_RETRY_AFTER + secs(1)));
+    }
+
+    #[test]
+    fn nothing_but_age_ends_a_hold_and_nothing_else_waits_for_age() {
+        for class in Class::ALL {
+            let held = matches!(class, Class::RateLimited | Class::Outage | Class::Misconfigured);
+            let young = (1..500).map(|attempts| decided(class, 1, attempts, NOW));
+            assert_eq!(young.clone().all(|decision| matches!(decision, Decision::Hold(_))), held, "{class:?}");
+            let old = (1..500).map(|attempts| decided(class, 1, attempts, DAY));
+            assert_eq!(young.eq(old), !held, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_two_outsides_report_has_a_class() {
+        let wait = Some(secs(7));
+        for (error, class) in [
+            (ModelError::RateLimited { retry_after: wait }, Class::RateLimited),
+            (ModelError::Overloaded { status: 529, retry_after: wait }, Class::Outage),
+            (ModelError::Unreachable, Class::Outage),
+            (ModelError::TimedOut, Class::Outage),
+            (ModelError::Refused, Class::Refused),
+            (ModelError::ContextTooLong, Class::Context),
+            (ModelError::Malformed("no text"), Class::Malformed),
+            (ModelError::Misconfigured(401), Class::Misconfigured),
+        ] {
+            let failure = Failure::of_model(&error, 2);
+            assert_eq!((failure.class, failure.messages), (class, 2), "{error:?}");
+            let told = matches!(error, ModelError::RateLimited { .. } | ModelError::Overloaded { .. });
+            assert_eq!(failure.retry_after, wait.filter(|_| told), "{error:?}");
+        }
+        for (refusal, class) in [
+            (RefusalClass::RateLimited, Class::RateLimited),
+            (RefusalClass::Unavailable, Class::Outage),
+            (RefusalClass::WindowClosed, Class::Rejected),
+            (RefusalClass::Rejected, Class::Rejected),
+            (RefusalClass::NotConfigured, Class::Misconfigured),
+        ] {
+            assert_eq!(Class::from(refusal), class, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn every_class_has_its_own_word_and_serde_uses_the_same() {
+        for class in Class::ALL {
+            assert_eq!(serde_json::to_value(class).unwrap(), class.as_str());
+            assert_eq!(Class::ALL.iter().filter(|other| other.as_str() == class.as_str()).count(), 1);
+        }
+    }
+}

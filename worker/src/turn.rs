@@ -21,9 +21,7 @@ use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
 use crate::pipeline::guardrails::Reading;
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
-
-/// Claims without an end before a conversation runs alone; one more and its culprit is parked.
-const CRASH_CLAIMS: i64 = 3;
+use crate::recovery::{CRASH_CLAIMS, Class};
 
 /// Turns, as a kind of work.
 pub struct Turns {
@@ -82,7 +80,7 @@ impl Turns {
     async fn hold(&self, claim: Claimed, slot: &Slot) {
         metrics::gauge!(names::TURNS_IN_FLIGHT).increment(1.0);
         // A conversation whose claims keep ending without a word runs once with no other turn beside it.
-        let _alone = if claim.claims >= CRASH_CLAIMS { slot.alone().await } else { None };
+        let _alone = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { None };
         let mut claim = claim;
         loop {
             let pass = match self.pass(&claim).await {
@@ -127,11 +125,11 @@ impl Turns {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
         }
-        if claim.claims > CRASH_CLAIMS {
-            return turn.park("crash", "every worker that took it up ended without a word").await;
+        if claim.claims > i64::from(CRASH_CLAIMS) {
+            return turn.park(Class::Crash, "every worker that took it up ended without a word").await;
         }
         let Some(plan) = turn.screen_and_route() else {
-            return turn.park("poison", "its body cannot be opened as a message").await;
+            return turn.park(Class::Poison, "its body cannot be opened as a message").await;
         };
         match plan.route() {
             Route::Assistant(questions) => {

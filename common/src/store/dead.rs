@@ -1,10 +1,9 @@
 //! Dead letters: what could not be answered, sent or read, kept until a person resolves it.
 
-use sha2::{Digest, Sha256};
-
 use super::intake::{Admission, inbox_context};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
+use crate::digest::hex_digest;
 use crate::domain::{ConversationId, DeadId, DeadState, EventId, Inbound, Micros, SendId, SourceName};
 
 /// A dead letter about to be written. Its error names no content.
@@ -80,8 +79,7 @@ impl NewDead {
     /// What groups letters of one cause: class, stage and normalised error.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(format!("{}\n{}\n{}", self.class, self.stage, self.error));
-        hex::encode(&digest[..8])
+        hex_digest(format!("{}\n{}\n{}", self.class, self.stage, self.error).as_bytes(), 16)
     }
 }
 

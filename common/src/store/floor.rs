@@ -3,7 +3,7 @@
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId};
+use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SourceName};
 
 /// What a take-over found.
 #[derive(Clone, Debug)]
@@ -199,6 +199,17 @@ impl Store {
     async fn floor_in(&self, tx: &mut Tx, conversation: ConversationId) -> Result<Floor, StoreError> {
         let row = tx.maybe("SELECT floor FROM conversation WHERE id = $1", args![conversation.uuid()]).await?;
         row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?.word("floor")
+    }
+
+    /// The source that a conversation came in by.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`], [`StoreError::Unavailable`].
+    pub async fn source_of(&self, conversation: ConversationId) -> Result<SourceName, StoreError> {
+        let sql = "SELECT source FROM conversation WHERE id = $1";
+        let row = self.main.read_maybe(sql, args![conversation.uuid()]).await?;
+        let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
+        SourceName::parse(&row.get::<String>("source")?).map_err(|error| StoreError::Broken(error.to_string()))
     }
 
     pub(super) async fn contact_of(&self, conversation: ConversationId) -> Result<ContactId, StoreError> {

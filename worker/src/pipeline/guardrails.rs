@@ -1,7 +1,56 @@
-//! The guardrails: the only place where [`Screened`] and [`Approved`] are made.
+//! The guardrails: what came in is screened, what goes out is approved. The only place where [`Screened`] and
+//! [`Approved`] are made, so that text which was not screened cannot reach a model, and a draft which was not approved
+//! cannot reach a customer (P5).
+//!
+//! Every rule looks at the same original text, so their order cannot matter; a rule's time is linear in the text. Of
+//! the enforced rules that hit, the strongest decides: **a person asked for > block > handoff > redact > annotate >
+//! allow**; among equals the first in the file names itself. Every rule that ran leaves its result, shadow ones too.
+//!
+//! Neither type can be made elsewhere:
+//! ```compile_fail,E0451
+//! let forged = worker::pipeline::guardrails::Screened { text: "hello".to_owned() };
+//! ```
+//! ```compile_fail,E0451
+//! use common::domain::Author;
+//! use worker::pipeline::guardrails::Approved;
+//! let forged = Approved { text: "hello".to_owned(), author: Author::Assistant, locale: "en".to_owned() };
+//! ```
+//! Nor does a prompt take text that was not screened:
+//! ```compile_fail,E0308
+//! let policy = worker::policy::Policy::starter().unwrap();
+//! worker::pipeline::prompt::Prompt::build(&policy, &[], &["hello"]);
+//! ```
+//! while screened text passes:
+//! ```
+//! use worker::pipeline::guardrails::{Guardrails, Outcome};
+//! let policy = std::sync::Arc::new(worker::policy::Policy::starter()?);
+//! let screening = Guardrails::new(policy.clone())?.screen("hello");
+//! let Outcome::Pass(screened) = screening.outcome else { return Err("stopped".into()) };
+//! let prompt = worker::pipeline::prompt::Prompt::build(&policy, &[], &[screened]);
+//! assert_eq!(prompt.lines().len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod engine;
+mod length;
+mod normalise;
+mod person;
+mod words;
+
+use std::sync::Arc;
+
+use common::domain::{Author, Content};
+
+pub use engine::{Reason, RuleResult};
+pub use normalise::Span;
+pub(crate) use normalise::words_of;
+
+use crate::pipeline::llm::Draft;
+use crate::policy::{Notice, Policy, RuleStage};
+use engine::{Engine, Found, Judgement, Verdict};
 
 /// A customer's text that has passed the input rules (P5). Only this module makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Screened {
     text: String,
 }
@@ -13,3 +62,212 @@ impl Screened {
         &self.text
     }
 }
+
+impl std::fmt::Debug for Screened {
+    /// Never the text (P7).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Screened({} bytes)", self.text.len())
+    }
+}
+
+/// A text that may be sent: an approved draft, a text of the policy, or both (P5). Only this module makes one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Approved {
+    text: String,
+    author: Author,
+    locale: String,
+}
+
+impl Approved {
+    /// What the customer will read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Who wrote it: the assistant where any of it was drafted, else the policy.
+    #[must_use]
+    pub const fn author(&self) -> Author {
+        self.author
+    }
+
+    /// The policy's locale it is in, as far as can be told.
+    #[must_use]
+    pub fn locale(&self) -> &str {
+        &self.locale
+    }
+}
+
+impl std::fmt::Debug for Approved {
+    /// Never the text (P7).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Approved({} {} {} bytes)", self.author.as_str(), self.locale, self.text.len())
+    }
+}
+
+/// What follows from a customer's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may go to the model.
+    Pass(Screened),
+    /// It stops here, and the customer is told.
+    Block {
+        /// The rule that decided.
+        rule: String,
+    },
+    /// A person is to answer.
+    Handoff {
+        /// The rule that decided.
+        rule: String,
+        /// Whether the customer asked for it.
+        asked: bool,
+    },
+}
+
+/// A customer's text, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Screening {
+    /// What follows.
+    pub outcome: Outcome,
+    /// What every rule found.
+    pub results: Vec<RuleResult>,
+    /// The policy's locale it is in; `None` where its words do not tell.
+    pub locale: Option<String>,
+}
+
+/// What a customer sent, read as far as it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Text, judged.
+    Text(Screening),
+    /// Something that cannot be read yet, by the provider's word for it.
+    Unreadable(String),
+}
+
+/// What follows from a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be sent.
+    Approved(Approved),
+    /// It may not.
+    Refused {
+        /// The rule that decided.
+        rule: String,
+    },
+    /// It may not, and a person is to answer instead.
+    Handoff {
+        /// The rule that decided.
+        rule: String,
+    },
+}
+
+/// A draft, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What follows.
+    pub decision: Decision,
+    /// What every rule found.
+    pub results: Vec<RuleResult>,
+}
+
+/// A policy's rules could not be made ready.
+#[derive(Debug, thiserror::Error)]
+#[error("the rule '{rule}' cannot be made ready: its lists are too long; split it in two")]
+pub struct GuardrailError {
+    rule: String,
+}
+
+/// A policy, ready to judge.
+#[derive(Debug)]
+pub struct Guardrails {
+    policy: Arc<Policy>,
+    input: Engine,
+    output: Engine,
+}
+
+impl Guardrails {
+    /// Makes a policy's rules ready.
+    ///
+    /// # Errors
+    /// [`GuardrailError`] names the rule that is too large.
+    pub fn new(policy: Arc<Policy>) -> Result<Self, GuardrailError> {
+        let input = Engine::new(policy.rules(), RuleStage::Input)?;
+        let output = Engine::new(policy.rules(), RuleStage::Output)?;
+        Ok(Self { policy, input, output })
+    }
+
+    /// The policy they keep.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Judges what a customer sent. Text that shows nothing is something that cannot be read.
+    #[must_use]
+    pub fn read(&self, content: &Content) -> Reading {
+        match content {
+            Content::Text(text) if text.trim().is_empty() => Reading::Unreadable("empty".to_owned()),
+            Content::Text(text) => Reading::Text(self.screen(text)),
+            Content::Unreadable(what) => Reading::Unreadable(what.clone()),
+        }
+    }
+
+    /// Judges a customer's text.
+    #[must_use]
+    pub fn screen(&self, text: &str) -> Screening {
+        let Judgement { verdict, edited, results } = self.input.judge(text);
+        let outcome = match verdict {
+            Verdict::Pass => Outcome::Pass(Screened { text: edited }),
+            Verdict::Block { rule } => Outcome::Block { rule },
+            Verdict::Handoff { rule, asked } => Outcome::Handoff { rule, asked },
+        };
+        Screening { outcome, results, locale: self.policy.detect(text).map(str::to_owned) }
+    }
+
+    /// A customer's earlier text as history: as [`Guardrails::screen`], but a handoff does not hide it, since it was
+    /// said and dealt with. `None` for text that is blocked.
+    #[must_use]
+    pub fn recall(&self, text: &str) -> Option<Screened> {
+        let judgement = self.input.judge(text);
+        (!judgement.blocked()).then_some(Screened { text: judgement.edited })
+    }
+
+    /// Judges a draft; `locale` is the conversation's, for when the draft does not tell its own.
+    #[must_use]
+    pub fn approve(&self, draft: &Draft, locale: &str) -> Approval {
+        let Judgement { verdict, edited, results } = self.output.judge(draft.text());
+        let locale = self.policy.detect(draft.text()).unwrap_or_else(|| self.policy.locale_or_default(locale));
+        let decision = match verdict {
+            Verdict::Pass if edited.trim().is_empty() => Decision::Refused { rule: "empty".to_owned() },
+            Verdict::Pass => {
+                let text = edited.trim().to_owned();
+                Decision::Approved(Approved { text, author: Author::Assistant, locale: locale.to_owned() })
+            }
+            Verdict::Block { rule } => Decision::Refused { rule },
+            Verdict::Handoff { rule, asked: _ } => Decision::Handoff { rule },
+        };
+        Approval { decision, results }
+    }
+
+    /// A text of the policy's own.
+    #[must_use]
+    pub fn notice(&self, notice: &Notice, locale: &str) -> Approved {
+        let text = self.policy.say(notice, locale);
+        Approved { text, author: Author::Policy, locale: self.policy.locale_or_default(locale).to_owned() }
+    }
+
+    /// One reply: the answer, if there is one, then the notices, a blank line between them. `None` when there is
+    /// nothing to say.
+    #[must_use]
+    pub fn compose(&self, answer: Option<Approved>, notices: &[Notice], locale: &str) -> Option<Approved> {
+        let said = notices.iter().map(|notice| self.notice(notice, locale));
+        answer.into_iter().chain(said).reduce(|first, next| Approved {
+            text: format!("{}\n\n{}", first.text, next.text),
+            author: first.author,
+            locale: first.locale,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

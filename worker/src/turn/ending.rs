@@ -13,7 +13,7 @@ use crate::models::ModelError;
 use crate::pipeline::guardrails::Approved;
 use crate::pipeline::handoff::Plan;
 use crate::policy::Notice;
-use crate::recovery::{self, Class, Decision};
+use crate::recovery::{self, Class, Decision, Failure};
 
 /// Everything that a commit of this turn says, apart from the claim.
 struct Ending<'a> {
@@ -52,12 +52,12 @@ impl Turn<'_> {
 
     /// Ends messages as dead, with the policy's failure text, so that the conversation goes on without them. Of
     /// several, only the first in ingress order: the culprit is found by trying singly.
-    pub(super) async fn park(mut self, class: &str, error: &str) -> Result<Pass, StoreError> {
-        if self.taken.len() > 1 && !self.claim.one_by_one && class != "crash" {
-            return self.try_singly().await;
+    pub(super) async fn park(mut self, class: Class, error: &str) -> Result<Pass, StoreError> {
+        if self.taken.len() > 1 && class != Class::Crash {
+            return self.retry(Duration::ZERO, 0, true).await;
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
-        self.path.push(json!({ "step": "park", "class": class, "error": error }));
+        self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
         let guardrails = &self.desk.guardrails;
         let locale = self.claim.locale.clone().unwrap_or_else(|| guardrails.policy().default_locale().to_owned());
         let notice = guardrails.notice(&Notice::Failure, &locale);
@@ -71,11 +71,11 @@ impl Turn<'_> {
             model: None,
             locale: &locale,
         };
-        metrics::counter!(names::DEAD, "class" => class.to_owned()).increment(1);
+        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         self.commit(ending).await
     }
 
-    fn letter(&self, event: EventId, class: &str, error: &str) -> NewDead {
+    fn letter(&self, event: EventId, class: Class, error: &str) -> NewDead {
         NewDead {
             id: DeadId::random(),
             event_id: Some(event),
@@ -84,7 +84,7 @@ impl Turn<'_> {
             contact: Some(self.claim.contact),
             source: self.claim.source.to_string(),
             stage: "turn",
-            class: class.to_owned(),
+            class: class.as_str().to_owned(),
             error: recovery::normalise(error),
             attempts: self.claim.attempts + 1,
             policy: self.desk.guardrails.policy().version().to_owned(),
@@ -95,16 +95,16 @@ impl Turn<'_> {
 
     /// What a model's failure means, by recovery's judgement.
     pub(super) async fn failed(self, error: &ModelError) -> Result<Pass, StoreError> {
-        let class = Class::from(error);
-        let age = self.claim.at.since(self.claim.waiting_since);
-        let decision = recovery::decide(&recovery::Failure::from(error), attempts(self.claim.attempts), age, rand::random());
         tracing::warn!({ field::CODE } = error.word(), { field::ERROR } = %error, "the model gave no answer");
-        let several = self.taken.len() > 1 && class.is_of_content();
-        match decision {
-            Decision::RetryAfter(after) => self.retry(after, 1, several).await,
-            Decision::Hold(after) => self.retry(after, 0, false).await,
-            Decision::DeadLetter(_) if several => self.try_singly().await,
-            Decision::DeadLetter(_) => self.park(class.as_str(), &error.to_string()).await,
+        let failure = Failure::of_model(error, self.taken.len());
+        let age = self.claim.at.since(self.claim.waiting_since);
+        let attempts = u32::try_from(self.claim.attempts + 1).unwrap_or(u32::MAX);
+        match recovery::decide(&failure, attempts, age, rand::random()) {
+            Decision::RetryAfter(after) => self.retry(after, 1, false).await,
+            // Held, not tried: what is everybody's trouble costs no message an attempt.
+            Decision::Hold(after) | Decision::Pause(after) => self.retry(after, 0, false).await,
+            Decision::OneByOne(after) | Decision::Alone(after) => self.retry(after, 0, true).await,
+            Decision::DeadLetter(_) => self.park(failure.class, &error.to_string()).await,
         }
     }
 
@@ -117,10 +117,6 @@ impl Turn<'_> {
         let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         tracing::info!({ field::OUTCOME } = outcome, { field::MILLIS } = millis, "the turn will be tried again");
         Ok(Pass::HandedBack)
-    }
-
-    async fn try_singly(self) -> Result<Pass, StoreError> {
-        self.retry(Duration::ZERO, 0, true).await
     }
 
     async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
@@ -163,8 +159,4 @@ impl Turn<'_> {
             metrics::histogram!(names::TURN_SECONDS).record(now.since(last));
         }
     }
-}
-
-fn attempts(count: i64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,332 @@
+//! Assistant or person: one decision over everything that is pending, as a pure function.
+//!
+//! | the burst | who answers | what is said | ends |
+//! |---|---|---|---|
+//! | the floor is a person's, or one was asked for before | the person | nothing: it was said when they were asked | all `handed_off` |
+//! | any message hands off | a person, from now on | one text | all `handed_off`: the person sees them all |
+//! | nothing for the model | the policy | a text for what was blocked, one for what is unreadable | `blocked`; `replied`, `joined` |
+//! | otherwise | the assistant | one answer, then the same texts in the same send | `blocked`; `replied`, `joined` |
+//!
+//! Of the messages that are answered, the newest is `replied` and the others are `joined` to it. A blocked message is
+//! `blocked` whatever becomes of its neighbours, unless a person takes them all.
+
+use common::domain::{End, EventId, Floor};
+
+use super::guardrails::{Outcome, Reading, Screened};
+use crate::policy::Notice;
+
+/// One pending message, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its event.
+    pub event_id: EventId,
+    /// What it says.
+    pub reading: Reading,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A model drafts an answer to these, oldest first; never none.
+    Assistant(Vec<Screened>),
+    /// The plan's notices are the whole answer.
+    Policy,
+    /// A person is called: the floor becomes `queued`.
+    Queue {
+        /// The rule that decided.
+        rule: String,
+        /// Whether the customer asked.
+        asked: bool,
+    },
+    /// A person is there or called already; nothing is said.
+    Person,
+}
+
+/// What is to become of one message, apart from its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Question,
+    Unreadable,
+    Blocked,
+    HandedOff,
+}
+
+/// What is to be done about everything pending, and how each message ends when it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    route: Route,
+    notices: Vec<Notice>,
+    locale: String,
+    fates: Vec<(EventId, Fate)>,
+}
+
+impl Plan {
+    /// Who answers.
+    #[must_use]
+    pub const fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What the policy says, after the answer if there is one.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// The reply's locale.
+    #[must_use]
+    pub fn locale(&self) -> &str {
+        &self.locale
+    }
+
+    /// Every message's end, in the order given, once the plan is committed.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(EventId, End)> {
+        let answered = |fate: Fate| matches!(fate, Fate::Question | Fate::Unreadable);
+        let newest = self.fates.iter().rposition(|(_, fate)| answered(*fate));
+        let end = |at: usize, fate: Fate| match fate {
+            Fate::Question | Fate::Unreadable if Some(at) == newest => End::Replied,
+            Fate::Question | Fate::Unreadable => End::Joined,
+            Fate::Blocked => End::Blocked,
+            Fate::HandedOff => End::HandedOff,
+        };
+        self.fates.iter().enumerate().map(|(at, (event_id, fate))| (*event_id, end(at, *fate))).collect()
+    }
+
+    /// The plan after its draft was refused: what it would have answered is blocked, and the policy says so.
+    #[must_use]
+    pub fn refused(mut self) -> Self {
+        for (_, fate) in self.fates.iter_mut().filter(|(_, fate)| *fate == Fate::Question) {
+            *fate = Fate::Blocked;
+        }
+        self.route = Route::Policy;
+        self.notices = notices(&self.fates, unreadable(&self.notices));
+        self
+    }
+
+    /// The plan after something else than a message decided that a person must answer.
+    #[must_use]
+    pub fn handed_over(self, rule: &str) -> Self {
+        let fates = self.fates.into_iter().map(|(event_id, _)| (event_id, Fate::HandedOff)).collect();
+        let route = Route::Queue { rule: rule.to_owned(), asked: false };
+        Self { route, notices: vec![Notice::HandedOff], locale: self.locale, fates }
+    }
+}
+
+/// Decides for all pending messages, oldest first; never none. `locale` is for when none of them tells its own.
+#[must_use]
+pub fn route(floor: Floor, pending: &[Pending], locale: &str) -> Plan {
+    let locale = pending.iter().rev().find_map(locale_of).unwrap_or(locale).to_owned();
+    match floor {
+        Floor::Queued | Floor::Human => to_person(Route::Person, Vec::new(), pending, locale),
+        Floor::Assistant => match handoff(pending) {
+            Some(route) => to_person(route, vec![Notice::HandedOff], pending, locale),
+            None => to_assistant(pending, locale),
+        },
+    }
+}
+
+fn locale_of(pending: &Pending) -> Option<&str> {
+    match &pending.reading {
+        Reading::Text(screening) => screening.locale.as_deref(),
+        Reading::Unreadable(_) => None,
+    }
+}
+
+fn outcome(pending: &Pending) -> Option<&Outcome> {
+    match &pending.reading {
+        Reading::Text(screening) => Some(&screening.outcome),
+        Reading::Unreadable(_) => None,
+    }
+}
+
+/// The handoff to name: one that was asked for before any other.
+fn handoff(pending: &[Pending]) -> Option<Route> {
+    let found = pending.iter().filter_map(outcome).filter_map(|outcome| match outcome {
+        Outcome::Handoff { rule, asked } => Some((rule, *asked)),
+        Outcome::Pass(_) | Outcome::Block { .. } => None,
+    });
+    let (rule, asked) = found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
+    Some(Route::Queue { rule: rule.clone(), asked })
+}
+
+fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
+    let fates = pending.iter().map(|message| (message.event_id, Fate::HandedOff)).collect();
+    Plan { route, notices, locale, fates }
+}
+
+fn to_assistant(pending: &[Pending], locale: String) -> Plan {
+    let mut questions = Vec::new();
+    let mut media = Vec::new();
+    let mut fates = Vec::with_capacity(pending.len());
+    for message in pending {
+        let fate = match &message.reading {
+            Reading::Unreadable(what) => {
+                media.push(what.clone());
+                Fate::Unreadable
+            }
+            Reading::Text(screening) => match &screening.outcome {
+                Outcome::Pass(screened) => {
+                    questions.push(screened.clone());
+                    Fate::Question
+                }
+                Outcome::Block { .. } => Fate::Blocked,
+                Outcome::Handoff { .. } => Fate::HandedOff,
+            },
+        };
+        fates.push((message.event_id, fate));
+    }
+    let route = if questions.is_empty() { Route::Policy } else { Route::Assistant(questions) };
+    Plan { route, notices: notices(&fates, media), locale, fates }
+}
+
+fn notices(fates: &[(EventId, Fate)], media: Vec<String>) -> Vec<Notice> {
+    let blocked = fates.iter().any(|(_, fate)| *fate == Fate::Blocked).then_some(Notice::Blocked);
+    let unreadable = (!media.is_empty()).then_some(Notice::Unreadable(media));
+    blocked.into_iter().chain(unreadable).collect()
+}
+
+fn unreadable(notices: &[Notice]) -> Vec<String> {
+    let media = |notice: &Notice| match notice {
+        Notice::Unreadable(media) => Some(media.clone()),
+        Notice::Blocked | Notice::HandedOff | Notice::Failure | Notice::Holding | Notice::Returned => None,
+    };
+    notices.iter().find_map(media).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use common::domain::{Content, SourceName};
+
+    use super::*;
+    use crate::pipeline::guardrails::Guardrails;
+    use crate::policy::Policy;
+
+    const ASK: &str = "What are your opening hours?";
+    const MORE: &str = "Do you ship to the islands?";
+    const BAD: &str = "write me a fake invoice";
+    const PERSON: &str = "I want to talk to a person";
+    const PHOTO: &str = "<image>";
+
+    fn event(at: usize) -> EventId {
+        let source = SourceName::parse("shop").unwrap();
+        let identity = common::domain::Identity { kind: "message", id: at.to_string(), status: None };
+        EventId::derive(&source, &identity)
+    }
+
+    fn plan(floor: Floor, messages: &[&str]) -> Plan {
+        let guardrails = Guardrails::new(Arc::new(Policy::starter().unwrap())).unwrap();
+        let read = |text: &str| match text {
+            PHOTO => guardrails.read(&Content::Unreadable("image".into())),
+            text => guardrails.read(&Content::Text(text.into())),
+        };
+        let pending: Vec<_> = messages
+            .iter()
+            .enumerate()
+            .map(|(at, text)| Pending { event_id: event(at), reading: read(text) })
+            .collect();
+        route(floor, &pending, "pt")
+    }
+
+    fn questions(plan: &Plan) -> Vec<&str> {
+        match plan.route() {
+            Route::Assistant(questions) => questions.iter().map(Screened::text).collect(),
+            Route::Policy | Route::Queue { .. } | Route::Person => Vec::new(),
+        }
+    }
+
+    fn ends(plan: &Plan) -> Vec<End> {
+        let ends = plan.ends();
+        assert!(ends.iter().enumerate().all(|(at, (event_id, _))| *event_id == event(at)), "in the order given");
+        ends.into_iter().map(|(_, end)| end).collect()
+    }
+
+    fn photos(count: usize) -> Notice {
+        Notice::Unreadable(vec!["image".to_owned(); count])
+    }
+
+    #[test]
+    fn every_burst_the_assistant_answers_is_one_prompt_and_every_message_has_its_end() {
+        use End::{Blocked, Joined, Replied};
+        for (burst, asked, notices, expected) in [
+            (vec![ASK], vec![ASK], vec![], vec![Replied]),
+            (vec![ASK, MORE, ASK], vec![ASK, MORE, ASK], vec![], vec![Joined, Joined, Replied]),
+            (vec![BAD], vec![], vec![Notice::Blocked], vec![Blocked]),
+            (vec![BAD, BAD], vec![], vec![Notice::Blocked], vec![Blocked, Blocked]),
+            (vec![ASK, BAD], vec![ASK], vec![Notice::Blocked], vec![Replied, Blocked]),
+            (vec![PHOTO], vec![], vec![photos(1)], vec![Replied]),
+            (
+                vec![PHOTO, "  "],
+                vec![],
+                vec![Notice::Unreadable(vec!["image".into(), "empty".into()])],
+                vec![Joined, Replied],
+            ),
+            (vec![PHOTO, ASK], vec![ASK], vec![photos(1)], vec![Joined, Replied]),
+            (vec![ASK, PHOTO], vec![ASK], vec![photos(1)], vec![Joined, Replied]),
+            (
+                vec![BAD, PHOTO, ASK, PHOTO, BAD],
+                vec![ASK],
+                vec![Notice::Blocked, photos(2)],
+                vec![Blocked, Joined, Joined, Replied, Blocked],
+            ),
+        ] {
+            let plan = plan(Floor::Assistant, &burst);
+            assert_eq!(questions(&plan), asked, "{burst:?}");
+            assert_eq!(matches!(plan.route(), Route::Policy), asked.is_empty(), "{burst:?}");
+            assert_eq!(plan.notices(), notices, "{burst:?}");
+            assert_eq!(ends(&plan), expected, "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn one_message_that_asks_for_a_person_hands_off_the_whole_burst_with_one_text() {
+        for burst in
+            [vec![PERSON], vec![ASK, PERSON], vec![PERSON, ASK], vec![BAD, PERSON, PHOTO], vec![PERSON, PERSON]]
+        {
+            let plan = plan(Floor::Assistant, &burst);
+            assert_eq!(plan.route(), &Route::Queue { rule: "asks-for-a-person".into(), asked: true });
+            assert_eq!(plan.notices(), [Notice::HandedOff], "{burst:?}");
+            assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn while_a_person_has_the_floor_or_is_called_nothing_is_said() {
+        for floor in [Floor::Queued, Floor::Human] {
+            for burst in [vec![ASK], vec![PERSON], vec![BAD, PHOTO, ASK]] {
+                let plan = plan(floor, &burst);
+                assert_eq!((plan.route(), plan.notices()), (&Route::Person, &[][..]), "{burst:?}");
+                assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_reply_speaks_the_language_of_the_newest_message_that_tells_it() {
+        for (burst, locale) in [
+            (vec![ASK, "¿Cuánto cuesta el envío?"], "es"),
+            (vec!["¿Cuánto cuesta el envío?", "ok", PHOTO], "es"),
+            (vec!["¿Cuánto cuesta el envío?", ASK], "en"),
+            (vec!["ok", PHOTO], "pt"),
+        ] {
+            assert_eq!(plan(Floor::Assistant, &burst).locale(), locale, "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_draft_blocks_what_it_answered_and_keeps_what_the_policy_answers() {
+        let plan = plan(Floor::Assistant, &[ASK, PHOTO, MORE]).refused();
+        assert_eq!(plan.route(), &Route::Policy);
+        assert_eq!(plan.notices(), [Notice::Blocked, photos(1)]);
+        assert_eq!(ends(&plan), [End::Blocked, End::Replied, End::Blocked]);
+    }
+
+    #[test]
+    fn a_plan_handed_over_ends_as_one_that_hands_off() {
+        let plan = plan(Floor::Assistant, &[ASK, BAD]).handed_over("budget");
+        assert_eq!(plan.route(), &Route::Queue { rule: "budget".into(), asked: false });
+        assert_eq!((plan.notices(), ends(&plan)), (&[Notice::HandedOff][..], vec![End::HandedOff; 2]));
+    }
+}
