@@ -10,7 +10,7 @@ use common::store::{NewSend, Store};
 use common::trace::TraceContext;
 
 use crate::bell::Bell;
-use crate::channels::{Channels, split};
+use crate::channels::{self, Channels};
 use crate::models::Model;
 use crate::pipeline::guardrails::{Approved, Guardrails};
 
@@ -50,7 +50,7 @@ impl Desk {
         trace: TraceContext,
     ) -> Vec<NewSend> {
         let limit = self.channels.for_source(source).map_or(NO_CHANNEL_LIMIT, |channel| channel.limit());
-        let texts = split::split(approved.text(), limit);
+        let texts = channels::split(approved.text(), limit);
         let count = i64::try_from(texts.len()).unwrap_or(i64::MAX);
         let part = |(number, text): (i64, String)| NewSend {
             id: SendId::random(),

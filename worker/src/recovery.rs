@@ -262,7 +262,11 @@ pub fn decide(failure: &Failure, attempts: u32, age: Duration, roll: f64) -> Dec
         Class::Transient if attempts < TRANSIENT_ATTEMPTS => Decision::RetryAfter(polite),
         Class::Refused | Class::Malformed if attempts < ANSWER_ATTEMPTS => Decision::RetryAfter(polite),
         Class::Transient | Class::Refused | Class::Malformed => park(failure, wait, Reason::Exhausted),
-        Class::RateLimited | Class::Outage | Class::Misconfigured if age < MOST_HELD => Decision::Hold(polite),
+        Class::RateLimited | Class::Outage | Class::Misconfigured if age < MOST_HELD => {
+            // Holding burns no attempts, so the wait grows with the time already held.
+            let held = backoff(attempts.max(age.as_secs().checked_ilog2().unwrap_or(0)), roll);
+            Decision::Hold(failure.retry_after.map_or(held, |floor| floor.min(MOST_RETRY_AFTER) + held))
+        }
         Class::RateLimited | Class::Outage | Class::Misconfigured => Decision::DeadLetter(Reason::TooOld),
         Class::Context | Class::Poison | Class::Rejected | Class::Stale => park(failure, wait, Reason::Hopeless),
         Class::Crash if attempts < CRASH_CLAIMS => Decision::RetryAfter(wait),
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn the_table_at_the_top_is_what_is_decided() {
-        use Decision::{Alone, DeadLetter, Drop, Hold, OneByOne, Pause, RetryAfter};
+        use Decision::{Alone, DeadLetter, Hold, OneByOne, Pause, RetryAfter};
         let just_before = DAY - Duration::from_micros(1);
         for (class, messages, attempts, age, expected) in [
             (Class::Transient, 1, 1, NOW, RetryAfter(secs(1))),
@@ -335,7 +339,7 @@ mod tests {
             (Class::Crash, 3, 3, NOW, Alone(secs(4))),
             (Class::Crash, 1, 4, NOW, DeadLetter(Reason::Exhausted)),
             (Class::Crash, 3, 4, NOW, OneByOne(secs(8))),
-            (Class::Stale, 1, 9, DAY, Drop),
+            (Class::Stale, 1, 9, DAY, DeadLetter(Reason::Hopeless)),
             (Class::Store, 1, 99, DAY, Pause(secs(60))),
         ] {
             let found = decided(class, messages, attempts, age);
@@ -406,7 +410,7 @@ mod tests {
         for (refusal, class) in [
             (RefusalClass::RateLimited, Class::RateLimited),
             (RefusalClass::Unavailable, Class::Outage),
-            (RefusalClass::WindowClosed, Class::Rejected),
+            (RefusalClass::WindowClosed, Class::Stale),
             (RefusalClass::Rejected, Class::Rejected),
             (RefusalClass::NotConfigured, Class::Misconfigured),
         ] {

@@ -122,7 +122,8 @@ impl Turn<'_> {
     async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
         let ends: Vec<_> =
             ending.ends.iter().map(|(event, end, _)| json!({ "event": event, "end": end.as_str() })).collect();
-        self.path.push(json!({ "step": "commit", "outcome": ending.outcome, "ends": ends, "parts": ending.sends.len() }));
+        self.path
+            .push(json!({ "step": "commit", "outcome": ending.outcome, "ends": ends, "parts": ending.sends.len() }));
         let path = serde_json::Value::Array(std::mem::take(&mut self.path)).to_string();
         let committed = self.desk.store.commit(Commit {
             claim: self.claim,
