@@ -1,1 +1,5 @@
-//! t
+//! The promises, as tests: one file for each.
+
+mod compose; // compose.yaml and the Dockerfile name what exists
+mod contracts; // one suite for each door, run on every backend
+mod servers; // private RabbitMQ and PostgreSQL, started by the first test that asks

@@ -64,6 +64,10 @@ pub enum QueueError {
     Unavailable(String),
 }
 
+/// How long a delivery that was dropped unsettled rests before it is delivered again, so that a failure that repeats
+/// at once does not become a hot loop.
+const ABANDONED: Duration = Duration::from_secs(1);
+
 /// Which tier a delivery that could not be taken in waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {

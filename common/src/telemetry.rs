@@ -72,9 +72,10 @@ pub mod field {
     ];
 }
 
-/// Starts logging for a process. `RUST_LOG` filters; without it `info` for us and `warn` for libraries.
+/// Starts logging for a process. `RUST_LOG` filters; without it `info` for us and `warn` for libraries, except that
+/// lapin is silent: our own supervisor tells each outage once, and lapin writes whole returned messages out.
 pub fn start() {
-    start_filtered("warn,common=info,ingress=info,worker=info,recall=info,handrail=info");
+    start_filtered("warn,lapin=off,common=info,ingress=info,worker=info,recall=info,handrail=info");
 }
 
 /// Starts logging with another default filter. A second call changes nothing.
