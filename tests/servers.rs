@@ -21,10 +21,12 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(90);
 
 /// Runs "$@" until standard input ends, then sends it the signal named first.
-const GUARD: &str = r#"signal=$1; shift; "$@" </dev/null 2>&1 & server=$!; read -r _; kill -s "$signal" $server; wait $server"#;
+const GUARD: &str =
+    r#"signal=$1; shift; "$@" </dev/null 2>&1 & server=$!; read -r _; kill -s "$signal" $server; wait $server"#;
 
 /// Waits until standard input ends, then removes the folder, which a dying server may still be writing to.
-const SWEEP: &str = r#"read -r _; tries=0; until rm -rf "$1" 2>/dev/null || [ $tries = 50 ]; do tries=$((tries+1)); sleep 0.2; done"#;
+const SWEEP: &str =
+    r#"read -r _; tries=0; until rm -rf "$1" 2>/dev/null || [ $tries = 50 ]; do tries=$((tries+1)); sleep 0.2; done"#;
 
 /// A running server and the shell that guards it. Dropping it ends both.
 struct Server {

@@ -1,1 +1,159 @@
-//! ingress
+//! The ingress: one webhook in, proved, read, sealed and queued before its 200.
+//!
+//! It holds signing secrets and the right to publish, and neither a store nor a store's key. A 2xx leaves only after
+//! the queue has confirmed every event of the request; our own fault is a 503 with Retry-After, never a 4xx.
+
+mod admission;
+mod config;
+mod door;
+mod handshake;
+mod receive;
+mod rejection;
+mod router;
+mod sequence;
+mod visit;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use common::config::ConfigError;
+use common::queue::{Publisher, QueueError};
+use common::shutdown::{self, Stop};
+use face::{Check, Server};
+use tokio::net::TcpListener;
+
+pub use config::IngressConfig;
+use door::Door;
+
+/// How long the private bind may finish its answers after the public one has drained.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// Why an ingress does not start. Names the setting and the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The queue cannot be opened.
+    #[error("QUEUE_URL: {0}")]
+    Queue(#[from] QueueError),
+    /// An address cannot be listened on.
+    #[error("{setting}: cannot listen on {address}: {source}")]
+    Bind {
+        /// The variable.
+        setting: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The process may not listen for its stop signal.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[from] std::io::Error),
+    /// Metrics cannot be gathered.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+/// An ingress that listens and does not serve yet.
+pub struct Ingress {
+    public: Server,
+    admin: Server,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    routes: Router,
+    draining: Arc<AtomicBool>,
+    drain: Duration,
+}
+
+impl std::fmt::Debug for Ingress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ingress({}, {})", self.address, self.admin_address)
+    }
+}
+
+impl Ingress {
+    /// Binds both addresses (port 0 picks a free one) and prepares to publish.
+    ///
+    /// # Errors
+    /// [`StartError`] names the address that cannot be listened on.
+    pub async fn bind(config: IngressConfig, publisher: Arc<dyn Publisher>) -> Result<Self, StartError> {
+        let (public, address) = listen("INGRESS_BIND", config.bind).await?;
+        let (admin, admin_address) = listen("INGRESS_ADMIN_BIND", config.admin_bind).await?;
+        let draining = Arc::new(AtomicBool::new(false));
+        let admin_routes =
+            face::admin::router(readiness(publisher.clone(), draining.clone())).map_err(StartError::Metrics)?;
+        let drain = config.timing.drain;
+        let routes = router::routes(Arc::new(Door::new(config, publisher)));
+        Ok(Self {
+            public: Server::new(public, routes.clone()),
+            admin: Server::new(admin, admin_routes),
+            address,
+            admin_address,
+            routes,
+            draining,
+            drain,
+        })
+    }
+
+    /// Serves these routes too, on the public bind; they must have no fallback of their own.
+    #[must_use]
+    pub fn with_routes(mut self, more: Router) -> Self {
+        self.routes = self.routes.merge(more);
+        self.public = self.public.with_router(self.routes.clone());
+        self
+    }
+
+    /// The public routes, for a caller that serves them itself.
+    #[must_use]
+    pub fn routes(&self) -> Router {
+        self.routes.clone()
+    }
+
+    /// Where webhooks are taken.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until the stop is raised; then accepts no more, and finishes what has begun within the drain's time.
+    pub async fn run_until(self, stop: Stop) {
+        let (admin_stopper, admin_stop) = shutdown::channel();
+        let admin = tokio::spawn(self.admin.run_until(admin_stop, ADMIN_DRAIN));
+        let (draining, mut raised) = (self.draining, stop.clone());
+        tokio::spawn(async move {
+            raised.wait().await;
+            draining.store(true, Ordering::Relaxed);
+        });
+        self.public.run_until(stop, self.drain).await;
+        admin_stopper.stop();
+        // An error means that the task panicked, and there is nothing left to serve.
+        let _ended = admin.await;
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { setting, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn readiness(publisher: Arc<dyn Publisher>, draining: Arc<AtomicBool>) -> face::admin::Readiness {
+    Arc::new(move || {
+        let queue = publisher.ready().map_err(|error| error.reason());
+        metrics::gauge!(common::metrics::DOOR_UP, "door" => "queue").set(if queue.is_ok() { 1.0 } else { 0.0 });
+        let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
+        let checks = vec![Check { name: "queue", result: queue }, Check { name: "drain", result: drain }];
+        Box::pin(async move { checks })
+    })
+}

@@ -157,7 +157,8 @@ impl Drop for Broker {
 }
 
 fn definitions(vhosts: &[String]) -> String {
-    let permission = |vhost| serde_json::json!({"user": USER, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"});
+    let permission =
+        |vhost| serde_json::json!({"user": USER, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"});
     serde_json::json!({
         "users": [{"name": USER, "password": PASSWORD, "tags": "administrator", "limits": {}}],
         "vhosts": vhosts.iter().map(|name| serde_json::json!({"name": name})).collect::<Vec<_>>(),

@@ -1,0 +1,92 @@
+//! The ingress's environment.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use common::config::{
+    Config, ConfigError, Findings, Mode, Problem, QueueSecrets, QueueUrl, Room, Source, Timing, Vars,
+};
+use common::domain::{Micros, SourceName};
+use common::providers;
+
+/// How long a peer may take to send a body.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that an ingress is told at start.
+#[derive(Clone, Debug)]
+pub struct IngressConfig {
+    /// `INGRESS_BIND`: where webhooks are taken.
+    pub bind: SocketAddr,
+    /// `INGRESS_ADMIN_BIND`: health and metrics.
+    pub admin_bind: SocketAddr,
+    /// `QUEUE_URL`.
+    pub queue: QueueUrl,
+    /// `HANDRAIL_QUEUE_KEYS` and `HANDRAIL_PSEUDONYM_KEY`.
+    pub secrets: QueueSecrets,
+    /// From `HANDRAIL_CONFIG` or the environment.
+    pub sources: HashMap<SourceName, Source>,
+    /// The protocol's constants.
+    pub timing: Timing,
+    /// What is unsafe, yet allowed in development.
+    pub warnings: Vec<Problem>,
+    /// The wall clock that signed timestamps are judged by.
+    pub clock: fn() -> Micros,
+    /// How long a peer may take to send a body.
+    pub read_timeout: Duration,
+}
+
+impl IngressConfig {
+    /// Reads and checks it all.
+    ///
+    /// # Errors
+    /// [`ConfigError`] tells every problem at once, each with its setting and fix.
+    pub fn load(vars: &Vars) -> Result<Self, ConfigError> {
+        let mut findings = Findings::new(Mode::Development);
+        let config = Config::load(vars, Room::Ingress, &mut findings);
+        let bind = vars.parsed("INGRESS_BIND", local(8080), &mut findings);
+        let admin_bind = vars.parsed("INGRESS_ADMIN_BIND", local(9080), &mut findings);
+        let queue = QueueUrl::load(vars, &mut findings);
+        let secrets = QueueSecrets::load_for_ingress(vars, &mut findings);
+        check_sources(&config.sources, &mut findings);
+        let Some(secrets) = secrets else {
+            // Without keys there is always a problem, so `finish` does not succeed here.
+            findings.problem("HANDRAIL_QUEUE_KEYS", "no usable keys: see the problems above");
+            return Err(findings.finish().err().unwrap_or(ConfigError(Vec::new())));
+        };
+        let config = config.checked(findings)?;
+        Ok(Self {
+            bind,
+            admin_bind,
+            queue,
+            secrets,
+            sources: config.sources,
+            timing: config.timing,
+            warnings: config.warnings,
+            clock: Micros::wall,
+            read_timeout: READ_TIMEOUT,
+        })
+    }
+}
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// A source that can prove nothing, or a secret that its scheme cannot use, is told at start and not at three in
+/// the morning by a provider that has given up.
+fn check_sources(sources: &HashMap<SourceName, Source>, findings: &mut Findings) {
+    if sources.is_empty() {
+        let why = "names no source: set a provider's secret, or write a [[source]] in handrail.toml";
+        findings.unsafe_setting("HANDRAIL_CONFIG", why);
+    }
+    for source in sources.values() {
+        let Some(scheme) = providers::scheme(source) else { continue };
+        for (index, secret) in source.secrets.iter().enumerate() {
+            if let Err(error) = scheme.check(secret) {
+                findings
+                    .problem(&format!("source '{}': secrets", source.name), format!("secret {} {error}", index + 1));
+            }
+        }
+    }
+}
