@@ -1,6 +1,6 @@
 //! The ingress's promises, each with its exact answer.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 /// Right webhooks: what is queued, and in which order.
 mod accepts;

@@ -26,6 +26,7 @@ pub(crate) enum Mood {
     Confirm,
     Disconnected,
     Hang,
+    Panic,
     /// Confirms all but one.
     FailSecond,
 }
@@ -60,6 +61,7 @@ impl Publisher for StandIn {
         match mood {
             Mood::Disconnected => return Err(PublishError::Disconnected),
             Mood::Hang => std::future::pending().await,
+            Mood::Panic => panic!("the stand-in queue was told to panic"),
             Mood::FailSecond if asked == 2 => return Err(PublishError::Refused),
             Mood::FailSecond | Mood::Confirm => {}
         }
@@ -70,7 +72,7 @@ impl Publisher for StandIn {
     fn ready(&self) -> Result<(), PublishError> {
         match *self.mood.lock().unwrap() {
             Mood::Disconnected => Err(PublishError::Disconnected),
-            Mood::Confirm | Mood::Hang | Mood::FailSecond => Ok(()),
+            Mood::Confirm | Mood::Hang | Mood::Panic | Mood::FailSecond => Ok(()),
         }
     }
 }
