@@ -12,7 +12,7 @@ use common::seal::Pseudonym;
 use lru::LruCache;
 
 /// How many conversations' last messages are remembered: some 10 MB, hours of a busy shop.
-const MEMORY: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+const MEMORY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// An event's place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
