@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::queue::{Lane, PublishError, Queue, QueueError, QueueTiming};
 
-use super::queue::{connected, envelope, next, publish_one};
 use super::eventually;
+use super::queue::{connected, envelope, next, publish_one};
 use crate::servers::rabbitmq::{self, Broker, Vhost};
 
 const FAST: Duration = Duration::from_millis(100);
@@ -177,9 +177,10 @@ async fn a_topology_that_contradicts_ours_is_named_and_not_a_hot_loop() {
         ))
     });
     let queue = open(&vhost).await;
-    eventually("the contradiction is told", async || {
-        matches!(queue.probe().await, Err(QueueError::Configuration(told)) if told.contains("handrail.dead"))
-    })
+    eventually(
+        "the contradiction is told",
+        async || matches!(queue.probe().await, Err(QueueError::Configuration(told)) if told.contains("handrail.dead")),
+    )
     .await;
     assert!(matches!(queue.publisher().await.unwrap().ready(), Err(PublishError::Disconnected)));
     tokio::task::block_in_place(|| rabbitmq::shared().ctl(&["delete_queue", "--vhost", name, "handrail.dead"]));

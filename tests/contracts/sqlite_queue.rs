@@ -38,7 +38,14 @@ async fn the_file_and_its_companions_are_private_and_missing_folders_are_made() 
 async fn many_first_starts_at_once_all_succeed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
-    let opens: Vec<_> = (0..16).map(|_| tokio::spawn({ let path = path.clone(); async move { open(&path).await } })).collect();
+    let opens: Vec<_> = (0..16)
+        .map(|_| {
+            tokio::spawn({
+                let path = path.clone();
+                async move { open(&path).await }
+            })
+        })
+        .collect();
     for opened in opens {
         let queue = opened.await.unwrap().unwrap();
         publish_one(&queue).await;
@@ -49,7 +56,8 @@ async fn many_first_starts_at_once_all_succeed() {
 async fn a_file_that_cannot_be_opened_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
-    std::fs::write(&path, "this is no database, however long the text may be made for it to look like a header").unwrap();
+    std::fs::write(&path, "this is no database, however long the text may be made for it to look like a header")
+        .unwrap();
     let refused = open(&path).await.err().unwrap();
     assert!(matches!(refused, QueueError::Configuration(_)), "{refused}");
     assert!(refused.to_string().contains("queue.db"), "{refused}");
@@ -78,7 +86,10 @@ async fn a_failing_disk_is_told_to_the_publisher_without_a_panic() {
     let queue = open(&path).await.unwrap();
     let publisher = queue.publisher().await.unwrap();
     let mut intruder = intruder(&path).await;
-    intruder.execute("CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'no space'); END").await.unwrap();
+    intruder
+        .execute("CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'no space'); END")
+        .await
+        .unwrap();
     let refused = publisher.publish(&envelope()).await;
     assert!(matches!(&refused, Err(PublishError::Storage(told)) if told == "no space"), "{refused:?}");
     intruder.execute("DROP TRIGGER full").await.unwrap();

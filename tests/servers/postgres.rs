@@ -63,7 +63,8 @@ impl Postgres {
         let password = self.folder.write("password", PASSWORD);
         let mut arguments = self.command("initdb");
         arguments.extend(["-D".into(), data.to_owned(), "--pwfile".into(), password]);
-        arguments.extend(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"].map(PathBuf::from));
+        arguments
+            .extend(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"].map(PathBuf::from));
         let output = Command::new(&arguments[0]).args(&arguments[1..]).current_dir("/").output().expect("initdb");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
     }

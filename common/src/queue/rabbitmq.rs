@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
-use lapin::Connection;
 use tokio::sync::Mutex;
 
 use super::{Consumer, Depth, Lane, PublishError, Publisher, Queue, QueueError, QueueTiming};

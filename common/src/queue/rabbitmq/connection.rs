@@ -101,8 +101,12 @@ impl Outage {
         let text = error.to_string();
         if self.told.as_deref() != Some(text.as_str()) {
             match error {
-                QueueError::Configuration(_) => tracing::error!(queue = purpose, error = %text, "the broker refuses us"),
-                QueueError::Unavailable(_) => tracing::warn!(queue = purpose, error = %text, "the broker is out of reach"),
+                QueueError::Configuration(_) => {
+                    tracing::error!(queue = purpose, error = %text, "the broker refuses us")
+                }
+                QueueError::Unavailable(_) => {
+                    tracing::warn!(queue = purpose, error = %text, "the broker is out of reach")
+                }
             }
             self.told = Some(text);
         }

@@ -191,7 +191,13 @@ struct Held {
 }
 
 impl Held {
-    async fn move_to(&self, queue: String, body: &[u8], attempts: u32, reason: Option<String>) -> Result<(), QueueError> {
+    async fn move_to(
+        &self,
+        queue: String,
+        body: &[u8],
+        attempts: u32,
+        reason: Option<String>,
+    ) -> Result<(), QueueError> {
         let (message_id, trace) = (self.message_id.clone(), self.trace.clone());
         let letter = Letter { queue, message_id, trace, attempts, reason, body: body.to_vec() };
         self.publishing.publish(letter).await.map_err(|error| QueueError::Unavailable(error.to_string()))?;

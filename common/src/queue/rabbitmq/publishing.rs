@@ -19,8 +19,8 @@ use crate::shutdown::Stop;
 
 mod confirms;
 
-pub(super) use confirms::{ATTEMPTS, Letter, TRACE};
 use confirms::Confirms;
+pub(super) use confirms::{ATTEMPTS, Letter, TRACE};
 
 /// How many publishes may wait for the supervisor.
 const WAITING: usize = 1_024;
@@ -77,7 +77,9 @@ impl Publishing {
         };
         match &outcome {
             Err(PublishError::TimedOut(_)) => self.late(),
-            Ok(()) | Err(PublishError::Unroutable | PublishError::Refused) => self.health.late.store(0, Ordering::Relaxed),
+            Ok(()) | Err(PublishError::Unroutable | PublishError::Refused) => {
+                self.health.late.store(0, Ordering::Relaxed)
+            }
             Err(PublishError::Disconnected | PublishError::Blocked | PublishError::Storage(_)) => {}
         }
         outcome

@@ -73,5 +73,7 @@ fn leading_to(queue: &str, most: i64) -> FieldTable {
 async fn queue(channel: &Channel, name: &str, mut arguments: FieldTable) -> lapin::Result<()> {
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await?;
-    channel.queue_bind(name.into(), EXCHANGE.into(), name.into(), QueueBindOptions::default(), FieldTable::default()).await
+    channel
+        .queue_bind(name.into(), EXCHANGE.into(), name.into(), QueueBindOptions::default(), FieldTable::default())
+        .await
 }

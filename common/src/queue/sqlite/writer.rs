@@ -44,10 +44,18 @@ pub(super) struct Claimed {
 /// What becomes of a message that is out.
 pub(super) enum Settled {
     Acked,
-    Retried { attempts: u32, delay: Duration },
-    Buried { attempts: u32, reason: String },
+    Retried {
+        attempts: u32,
+        delay: Duration,
+    },
+    Buried {
+        attempts: u32,
+        reason: String,
+    },
     /// Given back untouched.
-    Released { delay: Duration },
+    Released {
+        delay: Duration,
+    },
 }
 
 enum Ask {
@@ -110,7 +118,10 @@ impl Writer {
         let _busy = self.asks.try_send(Ask::Settle(held, Settled::Released { delay }, answer));
     }
 
-    async fn ask(&self, ask: impl FnOnce(oneshot::Sender<Result<Answer, String>>) -> Ask) -> Result<Answer, QueueError> {
+    async fn ask(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<Answer, String>>) -> Ask,
+    ) -> Result<Answer, QueueError> {
         let closed = || QueueError::Unavailable("it has been closed".into());
         let (answer, answered) = oneshot::channel();
         self.asks.send(ask(answer)).await.map_err(|_| closed())?;
@@ -201,12 +212,14 @@ async fn commit(pool: &SqlitePool, group: &[Ask]) -> Result<Vec<Answer>, sqlx::E
 }
 
 async fn keep(transaction: &mut Transaction<'_, Sqlite>, arrival: &Arrival) -> Result<Answer, sqlx::Error> {
-    sqlx::query("INSERT INTO message (lane, event_id, body, available_at, published_at) VALUES ('work', $1, $2, $3, $3)")
-        .bind(arrival.event_id.uuid())
-        .bind(arrival.body.as_slice())
-        .bind(Micros::wall().0)
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query(
+        "INSERT INTO message (lane, event_id, body, available_at, published_at) VALUES ('work', $1, $2, $3, $3)",
+    )
+    .bind(arrival.event_id.uuid())
+    .bind(arrival.body.as_slice())
+    .bind(Micros::wall().0)
+    .execute(&mut **transaction)
+    .await?;
     Ok(Answer::Kept)
 }
 
