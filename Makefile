@@ -1,6 +1,8 @@
 # What a person types. `make` alone tells the choices.
 
 CARGO ?= cargo
+# Most tests wait for a server more than they compute.
+export RUST_TEST_THREADS ?= 4
 
 .PHONY: help setup test lint
 
