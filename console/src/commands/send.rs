@@ -1,6 +1,6 @@
 //! `handrail send`: a sample webhook, signed as its provider would, posted to a running ingress.
 
-mod sample;
+pub(crate) mod sample;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
