@@ -6,6 +6,7 @@
 mod commands;
 mod context;
 mod failure;
+mod http;
 mod output;
 mod up;
 

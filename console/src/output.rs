@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, ContentArrangement, Row, Table};
+use comfy_table::{Cell, ContentArrangement, LineStyle, Row, Table, TableStyle};
 use common::domain::Micros;
 use serde_json::Value;
 
@@ -52,10 +52,13 @@ pub(crate) fn table(rows: &[Value], columns: &[Column]) -> Table {
     table
 }
 
+/// Lines around the headings and at the end, none between rows: a screen holds twice as many.
+const STYLE: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+
 /// A table with its headings and no row yet.
 pub(crate) fn bare_table<'a>(headings: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headings.into_iter().collect::<Vec<_>>());
     table
 }

@@ -3,7 +3,7 @@
 pub(crate) mod sample;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use common::config::{Findings, Mode, Source};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::failure::{Answer, Failure};
-use crate::output;
+use crate::http::Http;
 
 #[derive(Debug, Args)]
 pub(crate) struct Send {
@@ -64,8 +64,6 @@ pub(crate) enum Kind {
     Garbage,
 }
 
-const TIMEOUT: Duration = Duration::from_secs(15);
-
 impl Send {
     pub(crate) async fn run(&self, context: &Context) -> Answer {
         let config = context.config()?;
@@ -73,7 +71,7 @@ impl Send {
             return Err(unknown_source(&self.source, config.sources.keys()));
         };
         let target = format!("{}/webhooks/{}", self.base(context)?.trim_end_matches('/'), self.source);
-        let client = client()?;
+        let client = Http::new()?;
         let mut rows = Vec::new();
         for _ in 0..self.times {
             let body = self.body(source)?;
@@ -114,37 +112,18 @@ impl Send {
         body.ok_or_else(|| Failure::cannot_run(format!("--kind: there is no such sample for provider '{provider}'")))
     }
 
-    async fn post(
-        &self,
-        client: &reqwest::Client,
-        url: &str,
-        source: &Source,
-        body: Vec<u8>,
-    ) -> Result<Value, Failure> {
+    async fn post(&self, client: &Http, url: &str, source: &Source, body: Vec<u8>) -> Result<Value, Failure> {
         let id = self.id.clone().unwrap_or_else(|| format!("msg_{}", Uuid::new_v4().simple()));
         let headers = sign(source, &body, &id)?;
         let body = if self.bad_signature { [body, b" ".to_vec()].concat() } else { body };
         let (at, started) = (Micros::wall(), Instant::now());
-        let answer = post(client, url, &headers, body).await?;
+        let answer = client.post(url, &headers, body).await?;
         let state = if (200..300).contains(&answer.status) { "accepted" } else { "refused" };
         Ok(json!({
             "id": answer.request_id, "state": state, "source": self.source, "at": at.to_string(),
             "status": answer.status, "ms": millis(started), "body": answer.body,
         }))
     }
-}
-
-/// An ingress's answer.
-pub(crate) struct Answered {
-    pub(crate) status: u16,
-    pub(crate) request_id: Option<String>,
-    pub(crate) body: String,
-}
-
-/// A client for a running ingress.
-pub(crate) fn client() -> Result<reqwest::Client, Failure> {
-    let built = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
-    built.map_err(|error| Failure::cannot_run(format!("cannot make an HTTP client: {error}")))
 }
 
 /// The headers that prove a body for a source.
@@ -157,30 +136,6 @@ pub(crate) fn sign(source: &Source, body: &[u8], id: &str) -> Result<Vec<(String
     })?;
     let signed = signature::sign(&scheme, secret, body, id, Micros::wall());
     signed.map_err(|error| Failure::cannot_run(format!("{setting}: its secret {error}")))
-}
-
-/// Posts a body.
-pub(crate) async fn post(
-    client: &reqwest::Client,
-    url: &str,
-    headers: &[(String, String)],
-    body: Vec<u8>,
-) -> Result<Answered, Failure> {
-    let mut request = client.post(url).header("content-type", "application/json").body(body);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let unreachable = |error: &reqwest::Error| {
-        let why = if error.is_connect() { "nobody listens there: start it with `handrail up`" } else { "no answer" };
-        Failure::cannot_run(format!("{url}: {why}"))
-    };
-    let response = request.send().await.map_err(|error| unreachable(&error))?;
-    let status = response.status().as_u16();
-    let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let body = response.text().await.map_err(|error| unreachable(&error))?;
-    let told = serde_json::from_str::<Value>(&body).unwrap_or_default();
-    let request_id = request_id.or_else(|| Some(output::text(&told["request_id"])).filter(|id| !id.is_empty()));
-    Ok(Answered { status, request_id, body })
 }
 
 /// Whole milliseconds since then.

@@ -147,29 +147,34 @@ fn section(title: &str, rows: &[Value], columns: &[output::Column]) -> String {
 fn decisions(turn: &Value) -> String {
     let get = |key: &str| output::text(&turn[key]);
     let model = if turn["model"].is_null() { "no model".to_owned() } else { format!("model {}", get("model")) };
-    let mut text = format!(
-        "\nTurn {} ({}, {} message(s), policy {}, {model})\n",
-        get("position"),
-        get("outcome"),
-        get("messages"),
-        get("policy")
-    );
-    match &turn["path"] {
-        Value::Array(steps) => steps.iter().for_each(|step| text += &format!("  - {}\n", compact(step))),
-        Value::Object(parts) => {
-            for (name, part) in parts {
-                match part {
-                    Value::Array(steps) => steps.iter().for_each(|s| text += &format!("  - {name}: {}\n", compact(s))),
-                    _ => text += &format!("  - {name}: {}\n", compact(part)),
-                }
-            }
-        }
-        Value::Null => {}
-        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-            text += &format!("  - {}\n", output::text(other))
-        }
+    let (position, outcome, messages, policy) = (get("position"), get("outcome"), get("messages"), get("policy"));
+    let mut text = format!("\nTurn {position} ({outcome}, {messages} message(s), policy {policy}, {model})\n");
+    for step in rows(&turn["path"]) {
+        text += &format!("  {:<8}{}\n", output::text(&step["step"]), step_in_words(step));
     }
     text
+}
+
+/// A step without its name, in the order of what matters: what was decided, then the rest, then each rule.
+fn step_in_words(step: &Value) -> String {
+    let Some(parts) = step.as_object() else { return compact(step) };
+    let first = ["outcome", "route", "rule"];
+    let told = |(name, part): (&String, &Value)| format!("{name} {}", nested(part));
+    let plain = |name: &str| name != "step" && name != "rules" && !first.contains(&name);
+    let leading = first.iter().filter_map(|name| parts.get_key_value(*name));
+    let others = parts.iter().filter(|(name, _)| plain(name));
+    let mut words: Vec<String> = leading.chain(others).filter(|(_, part)| !part.is_null()).map(told).collect();
+    words.extend(rows(&step["rules"]).iter().map(rule_in_words));
+    words.join(", ")
+}
+
+/// `forbidden-words: clean`, or what it hit and what followed.
+fn rule_in_words(rule: &Value) -> String {
+    let get = |key: &str| output::text(&rule[key]);
+    match rule["hit"].as_bool() {
+        Some(true) => format!("{}: HIT, {} ({}, {})", get("rule"), get("reason"), get("action"), get("mode")),
+        Some(false) | None => format!("{}: {}", get("rule"), get("reason")),
+    }
 }
 
 /// A value on one line, without JSON's quotes and braces where they help nobody.

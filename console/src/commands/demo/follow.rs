@@ -60,8 +60,7 @@ impl Follower {
         let source = &self.stage.source;
         let events: Vec<EventId> = bodies.iter().flat_map(|body| script::events(source, body)).collect();
         if line.must.http == 200 {
-            self.watch(line, &events).await?;
-            self.update(|row| row.ms = Some(millis(started)));
+            self.watch(line, &events, started).await?;
         } else {
             self.nothing_came_of(&events).await?;
         }
@@ -71,7 +70,7 @@ impl Follower {
     async fn post(&self, body: &str, forged: bool) -> Result<(), Failure> {
         let signed = if forged { format!("{body} ") } else { body.to_owned() };
         let headers = send::sign(&self.stage.source, signed.as_bytes(), "demo")?;
-        let answer = send::post(&self.stage.client, &self.stage.url(), &headers, body.as_bytes().to_vec()).await?;
+        let answer = self.stage.client.post(&self.stage.url(), &headers, body.as_bytes().to_vec()).await?;
         self.update(|row| {
             row.http.push(answer.status);
             match answer.status {
@@ -84,10 +83,15 @@ impl Follower {
     }
 
     /// Watches the events from the queue to their end.
-    async fn watch(&self, line: &Line, events: &[EventId]) -> Result<(), Failure> {
+    async fn watch(&self, line: &Line, events: &[EventId], started: Instant) -> Result<(), Failure> {
         let views = self.taken_in(events, |_| true).await?;
-        let known = matches!(line.act, Act::Again);
-        self.update(|row| row.reach(if known { "known already" } else { "taken in" }));
+        if matches!(line.act, Act::Again) {
+            self.nothing_is_queued().await;
+            self.update(|row| row.reach("known already"));
+            self.update(|row| row.ms = Some(millis(started)));
+        } else {
+            self.update(|row| row.reach("taken in"));
+        }
         let (mut views, mut conversation) = views;
         if views.iter().any(|view| view.state == "pending") {
             (views, conversation) = self.taken_in(events, |view| view.state != "pending").await?;
@@ -97,7 +101,8 @@ impl Follower {
             row.ends.sort_unstable();
         });
         match line.act {
-            Act::Again => self.nothing_is_queued().await,
+            // Its time is over since it was known; only its first telling's end was awaited.
+            Act::Again => return Ok(()),
             Act::Report => self.reported().await?,
             Act::Post(_) | Act::Forge(_) => {
                 if let (Some(conversation), true) = (conversation, views.iter().any(|view| view.turn.is_some())) {
@@ -108,6 +113,7 @@ impl Follower {
                 }
             }
         }
+        self.update(|row| row.ms = Some(millis(started)));
         Ok(())
     }
 

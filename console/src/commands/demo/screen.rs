@@ -14,6 +14,8 @@ use crate::output::{self, Output};
 
 /// How often the table is drawn.
 const FRAME: Duration = Duration::from_millis(100);
+/// How much of a reply is shown.
+const REPLY: usize = 64;
 const SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
 const HEADINGS: [&str; 7] = ["", "webhook", "HTTP", "way", "ended", "ms", "what the customer hears"];
 
@@ -89,7 +91,14 @@ impl Row {
     }
 
     fn hears(&self) -> String {
-        if self.reply.is_empty() && !self.note.is_empty() { format!("({})", self.note) } else { self.reply.clone() }
+        if self.reply.is_empty() && !self.note.is_empty() {
+            return format!("({})", self.note);
+        }
+        let mut short: String = self.reply.chars().take(REPLY).collect();
+        if short.len() < self.reply.len() {
+            short.push('…');
+        }
+        short
     }
 
     fn cells(&self, frame: usize) -> [String; 7] {
@@ -100,7 +109,6 @@ impl Row {
 
     fn plain(&self) -> String {
         let [mark, name, http, way, state, ms, hears] = self.cells(0);
-        let hears: String = hears.chars().take(60).collect();
         format!("{mark}  {name:<19} {http:<12} {state:<19} {ms:>5} ms  {way:<41} {hears}").trim_end().to_owned()
     }
 }

@@ -13,8 +13,8 @@ use stand_ins::FakeGraphApi;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::commands::send;
 use crate::failure::Failure;
+use crate::http::Http;
 use crate::up::House;
 
 /// What the source is called.
@@ -29,7 +29,7 @@ pub(super) struct Stage {
     /// The configured source.
     pub(super) source: Source,
     /// Posts webhooks.
-    pub(super) client: reqwest::Client,
+    pub(super) client: Http,
     folder: TempDir,
 }
 
@@ -49,7 +49,7 @@ impl Stage {
         let environment = format!("export INGRESS_BIND={}\n", house.address);
         append(&folder.path().join("env"), &environment)
             .map_err(|error| failed("write the demo's environment", error))?;
-        Ok(Self { house, api, source, client: send::client()?, folder })
+        Ok(Self { house, api, source, client: Http::new()?, folder })
     }
 
     /// Where its webhooks are taken.
