@@ -182,6 +182,22 @@ impl Store {
         Ok(true)
     }
 
+    /// Writes down what somebody did by hand where nothing else changes: opening what is sealed, for one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit(
+        &self,
+        who: &str,
+        action: &'static str,
+        target: &str,
+        why: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.main.begin().await?;
+        audit(&mut tx, who, action, target, why).await?;
+        tx.commit().await
+    }
+
     /// Moves the floor to a person inside a transaction; the new position.
     pub(super) async fn give_floor_to_person(
         &self,
