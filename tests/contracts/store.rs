@@ -134,6 +134,12 @@ impl Shop {
         Store::open(&self.url, &keys, &self.timing, Clock::Manual(self.clock.clone())).await.unwrap()
     }
 
+    /// The same store for bursts of no length.
+    pub(super) async fn reopened_without_settling(&self) -> Store {
+        let timing = Timing { settle_quiet: Duration::ZERO, settle_max: Duration::ZERO, ..self.timing.clone() };
+        Store::open(&self.url, &self.keys, &timing, Clock::Manual(self.clock.clone())).await.unwrap()
+    }
+
     pub(super) fn folder(&self) -> Option<&std::path::Path> {
         self.folder.as_ref().map(TempDir::path)
     }
