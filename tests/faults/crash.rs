@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use common::domain::Micros;
+use common::domain::{EventId, Identity, Micros, SourceName};
 use common::providers::samples::{self, Text};
 use stand_ins::{GraphBehaviour, ReplyBehaviour, ReplySink};
 
@@ -32,7 +32,7 @@ async fn a_turn_whose_worker_is_killed_is_taken_over_and_answered_once(doors: Do
 }
 
 /// A deployment whose only worker was killed while the provider had a send in hand, and another in its place.
-async fn killed_while_sending(doors: Doors, unknown_wait: f64) -> (Stack, common::domain::EventId) {
+async fn killed_while_sending(doors: Doors, unknown_wait: f64) -> (Stack, EventId) {
     let waits = waits(&[("send_timeout_seconds", 20.0), ("unknown_wait_seconds", unknown_wait)]);
     let mut stack = Plan::on(doors).await.file(&waits).start().await;
     stack.graph.next(GraphBehaviour::HangAfterReading);
@@ -97,12 +97,14 @@ async fn a_send_begun_by_a_killed_worker_goes_to_a_reply_url_again_under_the_sam
     let waits = [("send_timeout_seconds", 20.0), ("unknown_wait_seconds", 1.0)];
     let mut stack = Plan::on(doors).await.file(&file(&shop(&sink), &waits)).start().await;
     sink.next(ReplyBehaviour::HangAfterReading);
+    let source = SourceName::parse("shop").unwrap();
+    let event = EventId::derive(&source, &Identity { kind: "event", id: "evt-1".into(), status: None });
     let body = r#"{"id":"evt-1","contact":"customer-7","text":"Is the red one back?"}"#;
     assert!(stack.post_signed("shop", APP_SECRET, body).await.status().is_success());
     sink.wait_for(1).await.unwrap();
     replace(&mut stack, 0).await;
     let replies = sink.wait_for(2).await.unwrap();
-    assert_eq!(stack.end_of(message_id("shop", "evt-1")).await, "replied");
+    assert_eq!(stack.end_of(event).await, "replied");
     let ledger = stack.settled().await;
     assert_eq!((ledger.sends.committed, ledger.sends.accepted, ledger.unknown_sends), (1, 1, 0));
     assert_eq!(replies[0].headers["webhook-id"], replies[1].headers["webhook-id"]);

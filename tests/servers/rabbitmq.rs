@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::{Folder, Server, as_args, find, free_port, search_path};
 
@@ -87,7 +87,8 @@ impl Broker {
 
     /// Kills it, as a power cut would; what it had confirmed is on disk.
     pub(crate) fn stop(&self) {
-        self.running.lock().unwrap().take();
+        // Also from a drop after a start that failed: a second panic would end every test.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// A fresh virtual host.
