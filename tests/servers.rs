@@ -128,10 +128,11 @@ impl Folder {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that the system gives to outgoing connections: one of them could
+/// take it before its server does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("its address").port()
+    let mut ports = std::iter::repeat_with(|| rand::random_range(15_000..32_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a loopback port")
 }
 
 /// The first of these folders that holds `program`, and otherwise a failure that says what to do.

@@ -234,7 +234,8 @@ impl Store {
         let now = tx.now();
         let lock = "UPDATE conversation SET send_until = $4 WHERE id = $1 AND send_owner = $2 AND send_fence = $3 \
                     RETURNING floor, epoch";
-        let until = now + self.timing.lease + patience;
+        // As long as a renewal gives, so that what a dead sender had begun is found as soon as what it held.
+        let until = now + self.timing.lease;
         let owner = claim.worker.uuid();
         let locked = tx.maybe(lock, args![claim.conversation.uuid(), owner, claim.fence, until]).await?;
         let Some(locked) = locked else { return Ok(Begun::Lost) };
