@@ -3,10 +3,10 @@
 //! Queue names are fixed, so each test takes a virtual host of its own. Most tests share one node; one that stops or
 //! starves a node prepares its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::{Folder, Server, as_args, find, free_port, search_path};
 
@@ -17,7 +17,8 @@ const PASSWORD: &str = "only-for-tests";
 
 /// A node, running or not.
 pub(crate) struct Broker {
-    folder: Folder,
+    /// Removed when the broker is dropped.
+    _folder: Folder,
     environment: Vec<(&'static str, String)>,
     port: u16,
     epmd_port: u16,
@@ -28,7 +29,7 @@ pub(crate) struct Broker {
 
 /// In the order of their end: the node, then the port mapper it speaks to.
 struct Running {
-    _node: Server,
+    node: Server,
     _epmd: Server,
 }
 
@@ -70,7 +71,7 @@ impl Broker {
         let config = folder.write("rabbitmq.conf", &format!("{settings}log.console = false\n"));
         let environment = environment(&folder, &config, node, epmd_port);
         let (running, free) = (Mutex::new(None), Mutex::new(names));
-        Self { folder, environment, port, epmd_port, programs, running, free }
+        Self { _folder: folder, environment, port, epmd_port, programs, running, free }
     }
 
     /// Starts it, also after [`stop`](Self::stop), with all that it held. Returns once it takes connections.
@@ -82,12 +83,18 @@ impl Broker {
         let epmd = Server::start("KILL", &as_args(&epmd), &[], "epmd running");
         let program = self.programs.join("rabbitmq-server");
         let node = Server::start("KILL", &as_args(&[program]), &self.environment, "completed with");
-        *running = Some(Running { _node: node, _epmd: epmd });
+        *running = Some(Running { node, _epmd: epmd });
     }
 
     /// Kills it, as a power cut would; what it had confirmed is on disk.
     pub(crate) fn stop(&self) {
-        self.running.lock().unwrap().take();
+        // A test that failed while starting it still ends it.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Stalls it, its sockets open and silent, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.running.lock().unwrap().as_ref().expect("it runs").node.freeze(frozen);
     }
 
     /// Where the node keeps everything it was given.
@@ -172,7 +179,7 @@ fn definitions(vhosts: &[String]) -> String {
     .to_string()
 }
 
-fn environment(folder: &Folder, config: &PathBuf, node: String, epmd_port: u16) -> Vec<(&'static str, String)> {
+fn environment(folder: &Folder, config: &Path, node: String, epmd_port: u16) -> Vec<(&'static str, String)> {
     let inside = |name: &str| folder.path.join(name).display().to_string();
     let empty = folder.write("environment.conf", "").display().to_string();
     let plugins = folder.write("enabled_plugins", "[].\n").display().to_string();
