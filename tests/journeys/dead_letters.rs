@@ -4,6 +4,7 @@
 use common::domain::{DeadState, Event};
 use common::providers;
 use common::store::DeadFilter;
+use serde_json::Value;
 use stand_ins::ModelBehaviour;
 
 use crate::contracts::eventually;
@@ -18,7 +19,7 @@ async fn a_body_that_cannot_be_read_is_accepted_and_kept_whole(doors: Doors) {
     for body in &bodies {
         let answer = stack.post_signed("whatsapp", APP_SECRET, body.clone()).await;
         assert_eq!(answer.status(), 200);
-        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["accepted"], 1);
+        assert_eq!(answer.json::<Value>().await.unwrap()["accepted"], 1);
     }
     let mut letters = Vec::new();
     eventually("all are dead letters", async || {
@@ -44,6 +45,18 @@ async fn a_body_that_cannot_be_read_is_accepted_and_kept_whole(doors: Doors) {
     assert_eq!(problems, ["nested deeper than 64 levels", "not JSON", "not UTF-8"]);
     let ledger = stack.settled().await;
     assert_eq!((ledger.accepted, ledger.ended["dead"]), (3, 3));
+
+    // The developer sees them, and trying again before the parser is mended changes nothing.
+    let (code, told, _) = stack.handrail(&["--json", "dead", "list"]).await;
+    let listed: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, listed.as_array().map(Vec::len)), (0, Some(3)));
+    for letter in listed.as_array().unwrap() {
+        assert_eq!((&letter["state"], &letter["class"]), (&"open".into(), &"unparsed".into()));
+        let (code, _, said) = stack.handrail(&["dead", "replay", letter["id"].as_str().unwrap()]).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("still unparsed"), "{said}");
+    }
+    assert_eq!(stack.settled().await, ledger);
 }
 
 async fn a_message_that_no_model_could_answer_is_answered_when_it_is_replayed(doors: Doors) {
@@ -62,8 +75,9 @@ async fn a_message_that_no_model_could_answer_is_answered_when_it_is_replayed(do
     assert_eq!((letter.class.as_str(), letter.stage.as_str(), letter.attempts), ("malformed", "turn", 3));
     assert_eq!((letter.event_id, letter.state), (Some(event), DeadState::Open));
 
-    stack.store.replay(letter.id, "a colleague").await.unwrap();
-    stack.store.replay(letter.id, "a colleague").await.expect_err("it is being replayed");
+    let id = letter.id.to_string();
+    let (code, _, said) = stack.handrail(&["dead", "replay", &id]).await;
+    assert_eq!(code, 0, "{said}");
     eventually("it is answered", async || stack.end_of(event).await == "replied").await;
     let ledger = stack.settled().await;
     assert_eq!((ledger.ended["replied"], ledger.ended["dead"]), (1, 0));
@@ -71,7 +85,8 @@ async fn a_message_that_no_model_could_answer_is_answered_when_it_is_replayed(do
     let received = stack.received_by(CUSTOMER);
     assert_eq!(received.len(), 2, "one reply, and the word before it: {received:?}");
     assert!(received[1].contains("What are your opening hours?"));
-    stack.store.replay(letter.id, "a colleague").await.expect_err("it is resolved");
+    let (code, _, said) = stack.handrail(&["dead", "replay", &id]).await;
+    assert_eq!(code, 1, "it is resolved: {said}");
 }
 
 on_every_backend!(

@@ -1,8 +1,7 @@
 //! The floor: whoever holds it speaks, nobody else, and no customer is left between the two.
 
-use common::domain::{Author, ConversationId, Floor, SendId};
-use common::store::NewSend;
-use common::trace::TraceContext;
+use common::domain::{ConversationId, Floor};
+use serde_json::{Value, json};
 use stand_ins::GraphBehaviour;
 
 use super::bodies;
@@ -12,27 +11,23 @@ use crate::stack::{Doors, Plan, SHORT_WAITS, Stack, WHATSAPP};
 const CUSTOMER: &str = "15550101";
 const QUESTION: &str = "What are your opening hours?";
 
-async fn reply(stack: &Stack, conversation: ConversationId, text: &str) {
-    let send = NewSend {
-        id: SendId::random(),
-        author: Author::Person,
-        person: Some("a colleague".into()),
-        purpose: "reply",
-        text: text.into(),
-        locale: "und".into(),
-        part: (1, 1),
-        trace: TraceContext::start().to_string(),
-    };
-    stack.store.person_reply(conversation, "a colleague", &[send]).await.unwrap();
+/// `handrail conversation`, as a colleague; what it told as JSON.
+async fn conversation(stack: &Stack, verb: &str, id: ConversationId, more: &[&str]) -> Value {
+    let id = id.to_string();
+    let mut arguments = vec!["--json", "conversation", verb, &id];
+    arguments.extend(more);
+    let (code, told, said) = stack.handrail(&arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {said}");
+    serde_json::from_str(&told).expect("JSON")
 }
 
-async fn floor_becomes(stack: &Stack, conversation: ConversationId, floor: Floor) {
-    eventually("the floor has moved", async || stack.view(conversation).await.summary.floor == floor).await;
+async fn floor_becomes(stack: &Stack, id: ConversationId, floor: Floor) {
+    eventually("the floor has moved", async || stack.view(id).await.summary.floor == floor).await;
 }
 
 /// The authors of everything that left or may yet leave.
-async fn authors(stack: &Stack, conversation: ConversationId) -> Vec<String> {
-    let sends = stack.view(conversation).await.outbox.into_iter();
+async fn authors(stack: &Stack, id: ConversationId) -> Vec<String> {
+    let sends = stack.view(id).await.outbox.into_iter();
     sends.filter(|send| send.state != "superseded").map(|send| send.author).collect()
 }
 
@@ -49,8 +44,8 @@ async fn who_asks_for_a_person_is_handed_to_one_and_comes_back_with_the_whole_st
     }
     for ((customer, text, says), event) in rows.into_iter().zip(&asked) {
         assert_eq!(stack.end_of(*event).await, "handed_off", "{text}");
-        let conversation = stack.conversation_of(*event).await;
-        assert_eq!(stack.view(conversation).await.summary.floor, Floor::Queued);
+        let id = stack.conversation_of(*event).await;
+        assert_eq!(stack.view(id).await.summary.floor, Floor::Queued);
         let later = stack.say(customer, "Are you there?").await;
         assert_eq!(stack.end_of(later).await, "handed_off");
         stack.settled().await;
@@ -59,15 +54,15 @@ async fn who_asks_for_a_person_is_handed_to_one_and_comes_back_with_the_whole_st
     }
     assert!(stack.model.calls().is_empty());
 
-    let conversation = stack.conversation_of(asked[0]).await;
-    reply(&stack, conversation, "Hello, this is a colleague. We do ship to Lima.").await;
+    let id = stack.conversation_of(asked[0]).await;
+    conversation(&stack, "reply", id, &["Hello, this is a colleague. We do ship to Lima."]).await;
     stack.settled().await;
     assert_eq!(stack.received_by(CUSTOMER)[1], "Hello, this is a colleague. We do ship to Lima.");
-    assert_eq!(stack.view(conversation).await.summary.floor, Floor::Human);
+    assert_eq!(stack.view(id).await.summary.floor, Floor::Human);
     let thanks = stack.say(CUSTOMER, "Thank you, that was quick").await;
     assert_eq!(stack.end_of(thanks).await, "handed_off");
 
-    assert!(stack.store.return_floor(conversation, "a colleague").await.unwrap());
+    assert_eq!(conversation(&stack, "return", id, &[]).await["changed"], true);
     let next = stack.say(CUSTOMER, QUESTION).await;
     assert_eq!(stack.end_of(next).await, "replied");
     let calls = stack.model.calls();
@@ -77,6 +72,7 @@ async fn who_asks_for_a_person_is_handed_to_one_and_comes_back_with_the_whole_st
     let places: Vec<_> =
         parts.iter().map(|part| story.find(part).unwrap_or_else(|| panic!("{part}: {story}"))).collect();
     assert!(places.is_sorted(), "in the order in which it was said: {story}");
+    stack.settled().await;
     assert_eq!(stack.received_by(CUSTOMER).len(), 3);
 }
 
@@ -93,11 +89,11 @@ async fn a_person_who_writes_from_the_shops_phone_takes_the_floor_from_a_model_a
     assert_eq!(stack.end_of(later).await, "handed_off");
     let ledger = stack.settled().await;
     assert_eq!((ledger.sends.committed, stack.graph.sends().len(), stack.model.calls().len()), (0, 0, 1));
-    let conversation = stack.conversation_of(event).await;
-    assert_eq!(stack.view(conversation).await.summary.floor, Floor::Human);
+    let id = stack.conversation_of(event).await;
+    assert_eq!(stack.view(id).await.summary.floor, Floor::Human);
 
     // When the assistant answers again it knows what the shop said.
-    assert!(stack.store.return_floor(conversation, "a colleague").await.unwrap());
+    assert_eq!(conversation(&stack, "return", id, &[]).await["changed"], true);
     let next = stack.say(CUSTOMER, "And on Sunday?").await;
     assert_eq!(stack.end_of(next).await, "replied");
     assert!(stack.model.calls()[1].body.to_string().contains("this is the shop. Until six."));
@@ -108,29 +104,29 @@ async fn a_take_over_stops_a_model_at_work_and_a_reply_not_yet_sent(doors: Doors
     let held = stack.model.hold();
     let thinking = stack.say(CUSTOMER, QUESTION).await;
     stack.model.wait_for_calls(1).await.unwrap();
-    let conversation = stack.conversation_of(thinking).await;
-    let taken = stack.store.take(conversation, "a colleague", Some("a regular")).await.unwrap();
-    assert!(taken.changed && taken.begun.is_empty());
+    let id = stack.conversation_of(thinking).await;
+    let taken = conversation(&stack, "take", id, &["--why", "a regular"]).await;
+    assert_eq!((&taken["changed"], &taken["begun"]), (&json!(true), &json!([])));
     held.release();
     assert_eq!(stack.end_of(thinking).await, "handed_off");
     stack.settled().await;
-    assert!(authors(&stack, conversation).await.is_empty());
+    assert!(authors(&stack, id).await.is_empty());
 
     // The provider takes nothing now, so a reply stays in the outbox.
-    stack.graph.always(GraphBehaviour::RateLimit { retry_after: None });
+    stack.graph.always(GraphBehaviour::RateLimit { retry_after: Some("600".into()) });
     let unsent = stack.say("15550102", QUESTION).await;
     assert_eq!(stack.end_of(unsent).await, "replied");
     stack.graph.wait_for(1).await.unwrap();
-    let conversation = stack.conversation_of(unsent).await;
-    stack.store.take(conversation, "a colleague", None).await.unwrap();
+    let id = stack.conversation_of(unsent).await;
+    conversation(&stack, "take", id, &[]).await;
     eventually("the message is the person's", async || stack.end_of(unsent).await == "handed_off").await;
     let tried = stack.graph.sends().len();
     stack.graph.always(GraphBehaviour::Accept);
-    reply(&stack, conversation, "We are open until six.").await;
+    conversation(&stack, "reply", id, &["We are open until six."]).await;
     stack.settled().await;
     let arrived: Vec<_> = stack.graph.sends().split_off(tried).into_iter().map(|send| send.text).collect();
     assert_eq!(arrived, ["We are open until six."]);
-    assert_eq!(authors(&stack, conversation).await, ["person"]);
+    assert_eq!(authors(&stack, id).await, ["person"]);
 }
 
 async fn nobody_is_stranded_with_a_person_who_does_not_come(doors: Doors) {

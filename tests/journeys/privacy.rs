@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use common::domain::Floor;
 use common::store::DeadFilter;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -123,13 +122,24 @@ async fn a_busy_day(stack: &Stack) {
     stack.settled().await;
 }
 
+/// What `handrail` prints without being asked to reveal.
 async fn lists(stack: &Stack) -> String {
-    let conversations = stack.store.conversations(None::<Floor>, 100).await.unwrap();
+    let conversations = stack.store.conversations(None, 100).await.unwrap();
     assert_eq!(conversations.len(), 2);
     let letters = stack.store.dead_letters(&DeadFilter::default()).await.unwrap();
     assert_eq!(letters.len(), 2);
-    let ledger = stack.store.ledger(None).await.unwrap();
-    format!("{} {letters:?} {}", json!(conversations), json!(ledger))
+    let mut commands = vec!["ledger".to_owned(), "queue status".to_owned()];
+    commands.extend(["conversation list".to_owned(), "dead list".to_owned()]);
+    commands.extend(conversations.iter().map(|one| format!("conversation show {}", one.id)));
+    commands.extend(letters.iter().map(|letter| format!("dead show {}", letter.id)));
+    let mut printed = String::new();
+    for command in commands.iter().flat_map(|command| [command.clone(), format!("--json {command}")]) {
+        let (code, told, said) = stack.handrail(&command.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!(code, 0, "{command}: {said}");
+        printed.push_str(&told);
+        printed.push_str(&said);
+    }
+    printed
 }
 
 async fn nothing_personal_or_secret_stands_in_clear_anywhere(doors: Doors) {
