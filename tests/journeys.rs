@@ -1,3 +1,22 @@
 //! A deployment of real processes, seen from outside.
 
+/// Runs each promise on either backend.
+macro_rules! on_every_backend {
+    ($($promise:ident),+ $(,)?) => {
+        mod embedded { $(#[tokio::test] async fn $promise() { super::$promise($crate::stack::Doors::Embedded).await; })+ }
+        mod servers { $(#[tokio::test] async fn $promise() { super::$promise($crate::stack::Doors::Servers).await; })+ }
+    };
+}
+
+mod answers; // what the model is asked, by which protocol, and in how many parts the answer leaves
+mod bodies; // webhook bodies beyond the samples
+mod dead_letters; // what cannot be read or answered waits for a person, and runs again
+mod floor; // who may speak: the assistant or a person
+mod guardrails; // what policy stops, cuts and says instead
+mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
 mod one_reply; // a webhook becomes one reply, whatever is repeated
+mod operations; // health, metrics and one trace from webhook to send
+mod privacy; // nothing personal or secret in clear, anywhere
+mod sources; // the other providers, and signed replies to a business's own address
+mod starts; // what does not start, and what it says
+mod statuses; // what a provider says became of a send

@@ -230,6 +230,11 @@ impl Process {
     /// Tells it to stop, and waits until it has.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended, by itself or as told.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the process has ended", async || {
             status = self.child.try_wait().expect("our own process");

@@ -53,11 +53,4 @@ async fn a_burst_gets_one_reply(doors: Doors) {
     assert!(places.is_sorted(), "in the order they were said: {said}");
 }
 
-macro_rules! on_every_backend {
-    ($($promise:ident),+ $(,)?) => {
-        mod embedded { $(#[tokio::test] async fn $promise() { super::$promise(super::Doors::Embedded).await; })+ }
-        mod servers { $(#[tokio::test] async fn $promise() { super::$promise(super::Doors::Servers).await; })+ }
-    };
-}
-
 on_every_backend!(a_webhook_becomes_one_reply, a_webhook_told_twice_is_answered_once, a_burst_gets_one_reply);

@@ -97,6 +97,11 @@ impl Broker {
         self.running.lock().unwrap().as_ref().expect("it runs").node.freeze(frozen);
     }
 
+    /// Where the node keeps everything it was given.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder.path
+    }
+
     /// A fresh virtual host.
     pub(crate) fn vhost(&self) -> Vhost {
         let mut free = self.free.lock().unwrap();

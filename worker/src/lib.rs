@@ -60,10 +60,10 @@ pub enum StartError {
     #[error("the model cannot be used: {0}")]
     Model(String),
     /// The store.
-    #[error(transparent)]
+    #[error("DATABASE_URL: {0}")]
     Store(#[from] StoreError),
     /// The queue.
-    #[error(transparent)]
+    #[error("QUEUE_URL: {0}")]
     Queue(#[from] QueueError),
     /// The private bind.
     #[error("WORKER_ADMIN_BIND: cannot listen on {0}: {1}")]

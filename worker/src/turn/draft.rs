@@ -44,12 +44,7 @@ impl Turn<'_> {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
                 Ok(Pass::HandedBack)
             }
-            Asked::Lost => {
-                // Where only the floor moved the claim is still ours, and the next turn must see it at once.
-                let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-                self.desk.turns.ring(self.claim.conversation, std::time::Duration::ZERO);
-                Ok(if ours { Pass::HandedBack } else { Pass::Zombie })
-            }
+            Asked::Lost => self.lost().await,
         }
     }
 

@@ -140,7 +140,7 @@ impl Turn<'_> {
             trace: self.trace,
             path: &path,
         });
-        let Some(committed) = committed.await? else { return Ok(Pass::Zombie) };
+        let Some(committed) = committed.await? else { return self.lost().await };
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
@@ -149,6 +149,18 @@ impl Turn<'_> {
             let quiet = settle_at.since(claim.at);
             (claim, quiet)
         })))
+    }
+
+    /// The claim does not stand as it was made. Where only the floor moved the lease is still ours, and renewed for as
+    /// long as we live: it goes back, and the next turn must see the new floor at once.
+    pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
+        if !self.desk.store.hand_back(self.claim, HandBack::Uncounted).await? {
+            return Ok(Pass::Zombie);
+        }
+        metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
+        tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
+        self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
+        Ok(Pass::HandedBack)
     }
 
     async fn report(&self, ending: &Ending<'_>) {
