@@ -17,9 +17,6 @@ use crate::config::Source;
 use crate::domain::{Event, EventId, Identity, Inbound, Micros, Party, Provider};
 use crate::signature::{Scheme, Verified};
 
-/// Whose signed replies and outgoing webhooks are signed this way, whatever the source's own scheme.
-pub use standard_webhooks::scheme as standard_webhooks_scheme;
-
 /// How a source's webhooks are signed; `None` for an `hmac` source whose scheme is not configured.
 #[must_use]
 pub fn scheme(source: &Source) -> Option<Scheme> {
@@ -31,6 +28,18 @@ pub fn scheme(source: &Source) -> Option<Scheme> {
     }
 }
 
+/// How a reply to a source's `reply_url` is signed: by Standard Webhooks, with the source's own secret read as the
+/// source reads it.
+#[must_use]
+pub fn reply_scheme(source: &Source) -> Scheme {
+    let mut scheme = standard_webhooks::scheme(source.tolerance);
+    if let Some(config) = &source.hmac {
+        scheme.proofs.truncate(1);
+        scheme.proofs.iter_mut().for_each(|proof| proof.key = hmac::key(config));
+    }
+    scheme
+}
+
 /// Every event of a proved body, in the provider's order.
 #[must_use]
 pub fn parse(source: &Source, verified: &Verified) -> Vec<Inbound> {
@@ -38,11 +47,11 @@ pub fn parse(source: &Source, verified: &Verified) -> Vec<Inbound> {
 }
 
 /// Every event of bytes that were proved before: a dead letter's, after a fix. `header_id` is the id that came in a
-/// header, where the provider puts it there.
+/// header, where the provider puts it there; an unparsed event keeps it as its `provider_id`.
 #[must_use]
 pub fn parse_again(source: &Source, raw: &[u8], header_id: Option<&str>) -> Vec<Inbound> {
     let events = match json::checked(raw) {
-        Err(problem) => vec![Parsed::unparsed(problem, raw)],
+        Err(problem) => vec![Parsed { provider_id: header_id.map(str::to_owned), ..Parsed::unparsed(problem, raw) }],
         Ok(text) => match source.provider {
             Provider::Whatsapp | Provider::Messenger | Provider::Instagram => meta::parse(text),
             Provider::Elevenlabs => elevenlabs::parse(text),

@@ -25,7 +25,6 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Puts the security headers on every answer of a router that has not set its own.
-#[must_use]
 pub fn secured(router: Router) -> Router {
     HEADERS.into_iter().fold(router, |router, (name, value)| {
         router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))

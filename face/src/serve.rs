@@ -16,8 +16,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-/// How long a peer may take to send a request's headers; also how long an idle connection is kept.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to send a request's headers; also how long an idle connection is kept. Not shorter:
+/// providers keep connections, and one closed under a request costs them a retry.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most header lines of one request.
 const MAX_HEADERS: usize = 100;
 /// Most bytes of one request's line and headers.

@@ -44,25 +44,36 @@ impl IngressConfig {
     pub fn load(vars: &Vars) -> Result<Self, ConfigError> {
         let mut findings = Findings::new(Mode::Development);
         let config = Config::load(vars, Room::Ingress, &mut findings);
-        let bind = vars.parsed("INGRESS_BIND", local(8080), &mut findings);
-        let admin_bind = vars.parsed("INGRESS_ADMIN_BIND", local(9080), &mut findings);
-        let queue = QueueUrl::load(vars, &mut findings);
         let secrets = QueueSecrets::load_for_ingress(vars, &mut findings);
-        check_sources(&config.sources, &mut findings);
-        let Some(secrets) = secrets else {
-            // Without keys there is always a problem, so `finish` does not succeed here.
-            findings.problem("HANDRAIL_QUEUE_KEYS", "no usable keys: see the problems above");
-            return Err(findings.finish().err().unwrap_or(ConfigError(Vec::new())));
-        };
-        let config = config.checked(findings)?;
-        Ok(Self {
+        let gathered = Self::gather(vars, &config, secrets, &mut findings);
+        if gathered.is_none() {
+            // Said once more, so that a missing key can never pass for no problem at all.
+            findings.problem("HANDRAIL_QUEUE_KEYS", "no usable keys: without them nothing can be sealed");
+        }
+        let warnings = findings.finish()?;
+        gathered.map(|gathered| Self { warnings, ..gathered }).ok_or_else(|| ConfigError(Vec::new()))
+    }
+
+    /// The ingress's part of a configuration that another process has read, with that process's keys: for `up`, which
+    /// is everything in one. Warnings stay with the caller's findings.
+    pub fn gather(
+        vars: &Vars,
+        config: &Config,
+        secrets: Option<QueueSecrets>,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let bind = vars.parsed("INGRESS_BIND", local(8080), findings);
+        let admin_bind = vars.parsed("INGRESS_ADMIN_BIND", local(9080), findings);
+        let queue = QueueUrl::load(vars, findings);
+        check_sources(&config.sources, findings);
+        Some(Self {
             bind,
             admin_bind,
             queue,
-            secrets,
-            sources: config.sources,
-            timing: config.timing,
-            warnings: config.warnings,
+            secrets: secrets?,
+            sources: config.sources.clone(),
+            timing: config.timing.clone(),
+            warnings: Vec::new(),
             clock: Micros::wall,
             read_timeout: READ_TIMEOUT,
         })

@@ -108,7 +108,6 @@ impl Ingress {
     }
 
     /// The public routes, for a caller that serves them itself.
-    #[must_use]
     pub fn routes(&self) -> Router {
         self.routes.clone()
     }

@@ -97,7 +97,7 @@ impl Rejection {
 }
 
 /// Our own fault: 503, and when to come again.
-pub(crate) fn later(code: &'static str, detail: &'static str) -> Problem {
+fn later(code: &'static str, detail: &'static str) -> Problem {
     let retry_after = Some(rand::random_range(1..=RETRY_WITHIN));
     Problem { retry_after, ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
 }

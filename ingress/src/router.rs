@@ -13,7 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::door::Door;
 use crate::handshake::handshake;
 use crate::receive::webhook;
-use crate::rejection::{Rejection, later};
+use crate::rejection::Rejection;
 use crate::visit::Visit;
 
 /// The public routes.
@@ -31,10 +31,15 @@ async fn other_method(State(_door): State<Arc<Door>>, request: Request) -> Respo
 }
 
 async fn nothing_here() -> Problem {
-    Problem { request_id: Some(uuid::Uuid::new_v4().to_string()), ..Problem::not_found() }
+    named(Problem::not_found())
+}
+
+/// A problem outside any visit, with a request id of its own.
+fn named(problem: Problem) -> Problem {
+    Problem { request_id: Some(uuid::Uuid::new_v4().to_string()), ..problem }
 }
 
 /// A panic is our fault, so it is a 503 and the provider comes again. What it says stays in the log of the panic.
 fn panicked(_said: Box<dyn Any + Send>) -> Response {
-    later("internal", "The request could not be handled: send it again.").into_response()
+    named(Rejection::Internal.problem()).into_response()
 }

@@ -12,7 +12,7 @@ use common::seal::Pseudonym;
 use lru::LruCache;
 
 /// How many conversations' last messages are remembered: some 10 MB, hours of a busy shop.
-const MEMORY: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+const MEMORY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// An event's place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ mod tests {
         let [first, failed, next] = [0; 3].map(|_| entry(Kind::Message, "a"));
         sequencer.place(&[first.clone(), failed.clone()]);
         sequencer.forget(&failed);
-        assert_eq!(sequencer.place(&[next.clone()])[0].previous, Some(first.event));
+        assert_eq!(sequencer.place(std::slice::from_ref(&next))[0].previous, Some(first.event));
         sequencer.forget(&failed);
         assert_eq!(sequencer.place(&[entry(Kind::Message, "a")])[0].previous, Some(next.event));
     }

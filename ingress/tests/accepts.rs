@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use common::domain::{Content, Event, Kind};
 use common::providers::samples;
 use common::trace::TraceContext;
@@ -31,6 +33,25 @@ async fn a_burst_is_queued_whole_each_message_naming_the_one_before() {
     let previous: Vec<_> = heads.iter().map(|head| head.previous).collect();
     assert_eq!(previous, [None, Some(heads[0].event_id), Some(heads[1].event_id), None]);
     assert!(heads.iter().all(|head| head.instance == heads[0].instance));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_received_at_once_form_one_unbroken_line() {
+    let stage = Arc::new(stage(Mood::Confirm).await);
+    let post = |number: usize| {
+        let stage = stage.clone();
+        let id = format!("wamid.AT-ONCE-{number}");
+        let body = samples::whatsapp_texts(&[samples::Text { id: &id, from: "15550106", body: "hi" }], NOW);
+        tokio::spawn(async move { assert_accepted(&stage.signed("whatsapp", body.as_bytes()).await, 1) })
+    };
+    for posted in (0..100).map(post).collect::<Vec<_>>() {
+        posted.await.unwrap();
+    }
+    let mut before = None;
+    for (at, (envelope, _)) in stage.queued().iter().enumerate() {
+        assert_eq!((envelope.header().sequence, envelope.header().previous), (at as i64 + 1, before));
+        before = Some(envelope.header().event_id);
+    }
 }
 
 #[tokio::test]

@@ -185,6 +185,15 @@ async fn a_queue_that_hangs_is_503_within_the_confirm_timeout() {
 }
 
 #[tokio::test]
+async fn a_fault_of_our_own_is_503_with_retry_after_and_says_nothing_inner() {
+    let stage = stage(Mood::Panic).await;
+    let refused = stage.signed("whatsapp", TEXT).await;
+    assert_problem(&refused, 503, "internal");
+    assert!((1..=5).contains(&refused.headers["retry-after"].parse::<u64>().unwrap()));
+    assert!(!refused.text.contains("stand-in"));
+}
+
+#[tokio::test]
 async fn one_unconfirmed_event_of_a_batch_refuses_the_whole_post() {
     let stage = stage(Mood::FailSecond).await;
     let refused = stage.signed("whatsapp", samples::WHATSAPP_BURST.as_bytes()).await;

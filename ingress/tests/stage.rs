@@ -18,31 +18,32 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 /// The wall clock of every test.
-pub const NOW: Micros = Micros::from_seconds(1_700_000_000);
+pub(crate) const NOW: Micros = Micros::from_seconds(1_700_000_000);
 
 /// What the stand-in queue does with a publish.
 #[derive(Clone, Copy, Debug)]
-pub enum Mood {
+pub(crate) enum Mood {
     Confirm,
     Disconnected,
     Hang,
+    Panic,
     /// Confirms all but one.
     FailSecond,
 }
 
 /// A stand-in queue: keeps what it confirmed.
-pub struct StandIn {
+pub(crate) struct StandIn {
     mood: Mutex<Mood>,
-    pub kept: Mutex<Vec<Vec<u8>>>,
+    pub(crate) kept: Mutex<Vec<Vec<u8>>>,
     asked: Mutex<usize>,
 }
 
 impl StandIn {
-    pub fn feeling(mood: Mood) -> Arc<Self> {
+    pub(crate) fn feeling(mood: Mood) -> Arc<Self> {
         Arc::new(Self { mood: Mutex::new(mood), kept: Mutex::default(), asked: Mutex::default() })
     }
 
-    pub fn feel(&self, mood: Mood) {
+    pub(crate) fn feel(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
         *self.asked.lock().unwrap() = 0;
     }
@@ -60,6 +61,7 @@ impl Publisher for StandIn {
         match mood {
             Mood::Disconnected => return Err(PublishError::Disconnected),
             Mood::Hang => std::future::pending().await,
+            Mood::Panic => panic!("the stand-in queue was told to panic"),
             Mood::FailSecond if asked == 2 => return Err(PublishError::Refused),
             Mood::FailSecond | Mood::Confirm => {}
         }
@@ -70,28 +72,28 @@ impl Publisher for StandIn {
     fn ready(&self) -> Result<(), PublishError> {
         match *self.mood.lock().unwrap() {
             Mood::Disconnected => Err(PublishError::Disconnected),
-            Mood::Confirm | Mood::Hang | Mood::FailSecond => Ok(()),
+            Mood::Confirm | Mood::Hang | Mood::Panic | Mood::FailSecond => Ok(()),
         }
     }
 }
 
 /// An ingress on the stage.
-pub struct Stage {
-    pub ingress: Ingress,
-    pub queue: Arc<StandIn>,
-    pub config: IngressConfig,
+pub(crate) struct Stage {
+    pub(crate) ingress: Ingress,
+    pub(crate) queue: Arc<StandIn>,
+    pub(crate) config: IngressConfig,
 }
 
 /// A status, its `code` (empty for a 200), the body and the headers.
-pub struct Answer {
-    pub status: u16,
-    pub code: String,
-    pub body: Value,
-    pub text: String,
-    pub headers: HashMap<String, String>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) body: Value,
+    pub(crate) text: String,
+    pub(crate) headers: HashMap<String, String>,
 }
 
-pub const FILE: &str = r#"
+pub(crate) const FILE: &str = r#"
 [[source]]
 name = "whatsapp"
 provider = "whatsapp"
@@ -137,7 +139,7 @@ rate_per_minute = 2
 "#;
 
 /// The environment of a configuration file's text; the folder must outlive its reading.
-pub fn environment(folder: &tempfile::TempDir, file: &str, more: &[(&str, &str)]) -> Vars {
+pub(crate) fn environment(folder: &tempfile::TempDir, file: &str, more: &[(&str, &str)]) -> Vars {
     let path = folder.path().join("handrail.toml");
     std::fs::write(&path, file).unwrap();
     let mut map: HashMap<String, String> = HashMap::from([
@@ -151,11 +153,11 @@ pub fn environment(folder: &tempfile::TempDir, file: &str, more: &[(&str, &str)]
     Vars::from_map(map)
 }
 
-pub async fn stage(mood: Mood) -> Stage {
+pub(crate) async fn stage(mood: Mood) -> Stage {
     stage_with(mood, |_| {}).await
 }
 
-pub async fn stage_with(mood: Mood, change: impl FnOnce(&mut IngressConfig)) -> Stage {
+pub(crate) async fn stage_with(mood: Mood, change: impl FnOnce(&mut IngressConfig)) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let mut config = IngressConfig::load(&environment(&folder, FILE, &[])).unwrap();
     config.clock = || NOW;
@@ -166,18 +168,18 @@ pub async fn stage_with(mood: Mood, change: impl FnOnce(&mut IngressConfig)) -> 
 }
 
 impl Stage {
-    pub fn source(&self, name: &str) -> &Source {
+    pub(crate) fn source(&self, name: &str) -> &Source {
         self.config.sources.values().find(|source| source.name.as_str() == name).unwrap()
     }
 
     /// The headers that prove a body to a source, signed with one of its secrets.
-    pub fn proof(&self, name: &str, secret: usize, body: &[u8], at: Micros) -> Vec<(String, String)> {
+    pub(crate) fn proof(&self, name: &str, secret: usize, body: &[u8], at: Micros) -> Vec<(String, String)> {
         let source = self.source(name);
         let secret: &Secret = &source.secrets[secret];
         sign(&providers::scheme(source).unwrap(), secret, body, "msg_1", at).unwrap()
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.ingress.routes().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let headers: HashMap<String, String> =
@@ -188,17 +190,17 @@ impl Stage {
         Answer { status, code, body, text, headers }
     }
 
-    pub async fn post(&self, name: &str, headers: &[(String, String)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn post(&self, name: &str, headers: &[(String, String)], body: impl Into<Body>) -> Answer {
         self.send(request(Method::POST, &format!("/webhooks/{name}"), headers, body)).await
     }
 
     /// A rightly signed post.
-    pub async fn signed(&self, name: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn signed(&self, name: &str, body: &[u8]) -> Answer {
         self.post(name, &self.proof(name, 0, body, NOW), body.to_vec()).await
     }
 
     /// Everything that the queue has confirmed, opened, in the order of its sequence.
-    pub fn queued(&self) -> Vec<(Envelope, Inbound)> {
+    pub(crate) fn queued(&self) -> Vec<(Envelope, Inbound)> {
         let open = |bytes: &Vec<u8>| {
             let envelope = Envelope::decode(bytes.clone()).unwrap();
             let inbound = envelope.open(&self.config.secrets.queue).unwrap();
@@ -210,7 +212,12 @@ impl Stage {
     }
 }
 
-pub fn request(method: Method, path: &str, headers: &[(String, String)], body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    headers: &[(String, String)],
+    body: impl Into<Body>,
+) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(name, value);
@@ -218,12 +225,12 @@ pub fn request(method: Method, path: &str, headers: &[(String, String)], body: i
     request.body(body.into()).unwrap()
 }
 
-pub fn header(name: &str, value: &str) -> (String, String) {
+pub(crate) fn header(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
 /// What every refusal must look like: RFC 9457, a stable code, the request's id, security headers, nothing inner.
-pub fn assert_problem(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code.as_str()), (status, code), "{}", answer.text);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
     assert_eq!(answer.body["status"], status);
@@ -235,7 +242,7 @@ pub fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!(keys, ["code", "detail", "request_id", "status", "title", "type"]);
 }
 
-pub fn assert_accepted(answer: &Answer, count: usize) {
+pub(crate) fn assert_accepted(answer: &Answer, count: usize) {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.body["status"], "accepted");
     assert_eq!(answer.body["accepted"], count);
@@ -243,4 +250,4 @@ pub fn assert_accepted(answer: &Answer, count: usize) {
     assert_eq!(answer.body.as_object().unwrap().len(), 3);
 }
 
-pub const PROVIDERS: [Provider; 6] = Provider::ALL;
+pub(crate) const PROVIDERS: [Provider; 6] = Provider::ALL;

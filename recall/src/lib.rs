@@ -118,3 +118,43 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListen
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use common::config::Vars;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, line: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_shell_says_that_recall_is_not_available_and_is_healthy_itself() {
+        let binds = ["RECALL_BIND", "RECALL_ADMIN_BIND"].map(|name| (name.to_owned(), "127.0.0.1:0".to_owned()));
+        let config = RecallConfig::load(&Vars::from_map(HashMap::from(binds))).unwrap();
+        let recall = Recall::bind(config).await.unwrap();
+        let (public, admin) = (recall.address(), recall.admin_address());
+        let (stopper, stop) = shutdown::channel();
+        let ended = tokio::spawn(recall.run_until(stop));
+        for path in ["/recall/elevenlabs/initiation", "/recall/elevenlabs/search"] {
+            let answer = ask(public, &format!("POST {path}")).await;
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("recall_not_available"), "{answer}");
+            assert!(answer.contains("retry-after: 60") && answer.contains("application/problem+json"), "{answer}");
+        }
+        assert!(ask(public, "GET /healthz").await.starts_with("HTTP/1.1 404 "));
+        assert!(ask(admin, "GET /healthz").await.starts_with("HTTP/1.1 200 "));
+        assert!(ask(admin, "GET /readyz").await.starts_with("HTTP/1.1 200 "));
+        stopper.stop();
+        ended.await.unwrap();
+    }
+}

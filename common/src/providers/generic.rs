@@ -14,7 +14,8 @@ const MILLIS_FROM: i64 = 100_000_000_000;
 pub(super) fn parse(source: &Source, raw: &RawValue, header_id: Option<&str>) -> Vec<Parsed> {
     let bytes = raw.get().as_bytes();
     let Some(body) = json::shape::<Value>(raw).filter(Value::is_object) else {
-        return vec![Parsed::unparsed("not a JSON object", bytes)];
+        let provider_id = header_id.map(str::to_owned);
+        return vec![Parsed { provider_id, ..Parsed::unparsed("not a JSON object", bytes) }];
     };
     let pointers = &source.pointers;
     let id = match &pointers.id {

@@ -7,12 +7,7 @@ use crate::signature::{Algorithm, KeyDecoding, Layout, Names, Piece, Proof, Sche
 
 /// The configured scheme.
 pub(super) fn scheme(config: &HmacConfig, tolerance: Duration) -> Scheme {
-    let key = match config.key {
-        KeyForm::Text => KeyDecoding::Text,
-        KeyForm::Base64 => KeyDecoding::Base64,
-        KeyForm::Hex => KeyDecoding::Hex,
-    };
-    let algorithm = Algorithm::Hmac(config.algorithm);
+    let (algorithm, key) = (Algorithm::Hmac(config.algorithm), key(config));
     Scheme {
         names: vec![Names { signature: config.header.clone(), timestamp: config.timestamp_header.clone(), id: None }],
         layout: Layout::Prefixed(config.prefix.clone()),
@@ -20,5 +15,14 @@ pub(super) fn scheme(config: &HmacConfig, tolerance: Duration) -> Scheme {
         proofs: vec![Proof { label: "", algorithm, encoding: config.encoding, key }],
         tolerance,
         unit: TimestampUnit::Seconds,
+    }
+}
+
+/// How the configured secret becomes a key.
+pub(super) const fn key(config: &HmacConfig) -> KeyDecoding {
+    match config.key {
+        KeyForm::Text => KeyDecoding::Text,
+        KeyForm::Base64 => KeyDecoding::Base64,
+        KeyForm::Hex => KeyDecoding::Hex,
     }
 }

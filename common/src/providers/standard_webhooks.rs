@@ -7,8 +7,7 @@ use crate::config::{Encoding, HmacAlgorithm};
 use crate::signature::{Algorithm, KeyDecoding, Layout, Names, Piece, Proof, Scheme, TimestampUnit};
 
 /// `v1` HMAC-SHA256 and `v1a` ed25519 over `id.timestamp.body`.
-#[must_use]
-pub fn scheme(tolerance: Duration) -> Scheme {
+pub(super) fn scheme(tolerance: Duration) -> Scheme {
     let names = |family: &str| Names {
         signature: format!("{family}-signature"),
         timestamp: Some(format!("{family}-timestamp")),

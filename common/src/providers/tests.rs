@@ -148,6 +148,8 @@ fn an_unknown_field_or_object_is_recorded_and_an_empty_post_is_nothing() {
     assert!(one(whatsapp(&field)).event == record("account_alerts"));
     assert!(one(whatsapp(r#"{"object":"permissions","entry":[]}"#)).event == record("permissions"));
     assert!(one(whatsapp(r#"{"object":"no word at all","entry":[]}"#)).event == record("unknown"));
+    let errors = samples::WHATSAPP_TEXT.replace("\"messages\": [", "\"errors\": [");
+    assert!(one(whatsapp(&errors)).event == record("errors"));
     assert!(whatsapp(r#"{"object":"whatsapp_business_account","entry":[]}"#).is_empty());
 }
 
@@ -184,7 +186,12 @@ fn bad_elements_of_every_level_are_unparsed_where_they_stand() {
             r#"{"object":"whatsapp_business_account","entry":[{"changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"1"},"messages":[{"id":"\ud800"}]}}]}]}"#,
             0,
         ),
+        (
+            r#"{"object":"whatsapp_business_account","entry":[{"changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"1"},"letters":[]}}]}]}"#,
+            0,
+        ),
         (r#"{"object":"page","entry":[{"messaging":[{"sender":1},{"timestamp":1}]}]}"#, 1),
+        (r#"{"object":"page","entry":[{"letters":[]}]}"#, 0),
         ("[]", 0),
         ("{}", 0),
         ("7", 0),
@@ -301,6 +308,14 @@ fn a_standard_webhook_has_the_id_of_its_header() {
     assert_eq!(read("msg_1").provider_id.as_deref(), Some("msg_1"));
     assert_ne!(read("msg_1").event_id, read("msg_2").event_id);
     assert_eq!(read("msg_1").event_id, read("msg_1").event_id);
+}
+
+#[test]
+fn an_unparsed_standard_webhook_keeps_the_id_of_its_header_for_the_next_try() {
+    for body in [&b"not json"[..], b"[]"] {
+        let event = one(parse_again(&source(Provider::StandardWebhooks), body, Some("msg_1")));
+        assert_eq!((event.event.kind(), event.provider_id.as_deref()), (Kind::Unparsed, Some("msg_1")));
+    }
 }
 
 #[test]

@@ -380,3 +380,32 @@ fn milliseconds_count_in_whole_seconds_too() {
     assert!(check(&scheme, &["k"], &headers, b"x", Micros(NOW.0 + 5_900_000)).is_ok());
     assert_eq!(check(&scheme, &["k"], &headers, b"x", Micros(NOW.0 + 6_000_000)).unwrap_err(), Refusal::TooOld);
 }
+
+#[test]
+fn a_reply_is_signed_by_standard_webhooks_with_the_sources_own_secret() {
+    let mut text_source = source(Provider::Hmac);
+    text_source.hmac = Some(HmacConfig {
+        header: "X-Sign".into(),
+        prefix: String::new(),
+        algorithm: HmacAlgorithm::Sha1,
+        encoding: Encoding::Hex,
+        signed: "{body}".into(),
+        timestamp_header: None,
+        key: KeyForm::Text,
+    });
+    for (source, key) in
+        [(text_source, "a secret, as text".to_owned()), (source(Provider::StandardWebhooks), whsec(&[8; 24]))]
+    {
+        let scheme = providers::reply_scheme(&source);
+        let headers = signed(&scheme, &key, b"{}");
+        assert_eq!(
+            headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["webhook-signature", "webhook-timestamp", "webhook-id"]
+        );
+        assert!(headers[0].1.starts_with("v1,"));
+        let read_as_text = STANDARD.encode(key.as_bytes());
+        let theirs = if key.starts_with("whsec_") { key.clone() } else { format!("whsec_{read_as_text}") };
+        let receiver = self::scheme(Provider::StandardWebhooks);
+        assert_eq!(check(&receiver, &[&theirs], &headers, b"{}", NOW).unwrap().id(), Some("msg_1"));
+    }
+}

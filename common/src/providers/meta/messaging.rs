@@ -51,6 +51,9 @@ pub(super) fn entry(object: &str, space: &str, raw: &RawValue) -> Vec<Parsed> {
     let Some(entry) = json::shape::<Entry<'_>>(raw) else {
         return vec![unparsed_entry(object, "an entry of unknown shape", raw.get())];
     };
+    if entry.messaging.is_none() && entry.standby.is_none() && entry.changes.is_none() {
+        return vec![unparsed_entry(object, "an entry without a list of events", raw.get())];
+    }
     let mut events = Vec::new();
     for (list, what) in [(entry.messaging, "messaging"), (entry.standby, "standby"), (entry.changes, "changes")] {
         let Some(list) = list else { continue };

@@ -43,6 +43,8 @@ struct Value<'a> {
     message_echoes: Option<Elements<'a>>,
     #[serde(borrow)]
     user_preferences: Option<Elements<'a>>,
+    #[serde(borrow)]
+    errors: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +106,11 @@ fn change(entry: &Entry<'_>, raw: &RawValue) -> Vec<Parsed> {
         (List::Preferences, value.user_preferences),
     ];
     if lists.iter().all(|(_, elements)| elements.is_none()) {
-        return vec![Parsed::record(&change.field, identity_of_change(entry, raw))];
+        // Errors that belong to no message are told this way; anything else may hold what must not be lost.
+        return match value.errors {
+            Some(_) => vec![Parsed::record("errors", identity_of_change(entry, raw))],
+            None => alone("a change without a known list"),
+        };
     }
     let elements =
         lists.into_iter().flat_map(|(list, elements)| elements.unwrap_or_default().into_iter().map(move |e| (list, e)));
