@@ -3,7 +3,7 @@
 //! Queue names are fixed, so each test takes a virtual host of its own. Most tests share one node; one that stops or
 //! starves a node prepares its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -17,7 +17,8 @@ const PASSWORD: &str = "only-for-tests";
 
 /// A node, running or not.
 pub struct Broker {
-    folder: Folder,
+    /// Kept for as long as the node.
+    _folder: Folder,
     environment: Vec<(&'static str, String)>,
     port: u16,
     epmd_port: u16,
@@ -70,7 +71,7 @@ impl Broker {
         let config = folder.write("rabbitmq.conf", &format!("{settings}log.console = false\n"));
         let environment = environment(&folder, &config, node, epmd_port);
         let (running, free) = (Mutex::new(None), Mutex::new(names));
-        Self { folder, environment, port, epmd_port, programs, running, free }
+        Self { _folder: folder, environment, port, epmd_port, programs, running, free }
     }
 
     /// Starts it, also after [`stop`](Self::stop), with all that it held. Returns once it takes connections.
@@ -167,7 +168,7 @@ fn definitions(vhosts: &[String]) -> String {
     .to_string()
 }
 
-fn environment(folder: &Folder, config: &PathBuf, node: String, epmd_port: u16) -> Vec<(&'static str, String)> {
+fn environment(folder: &Folder, config: &Path, node: String, epmd_port: u16) -> Vec<(&'static str, String)> {
     let inside = |name: &str| folder.path.join(name).display().to_string();
     let empty = folder.write("environment.conf", "").display().to_string();
     let plugins = folder.write("enabled_plugins", "[].\n").display().to_string();
