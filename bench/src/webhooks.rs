@@ -16,7 +16,7 @@ const EMBEDDED_LEVELS: [usize; 2] = [16, 64];
 /// How long each measurement lasts.
 const WINDOW: Duration = Duration::from_secs(3);
 /// More than any window uses up.
-const PREPARED: usize = 60_000;
+const PREPARED: usize = 120_000;
 /// Rest after each measurement, in which the broker forgets what it held.
 const REST: Duration = Duration::from_millis(400);
 
