@@ -165,7 +165,8 @@ fn what_was_screened_and_approved_is_made_in_one_file_each() {
         let code = code(&text);
         for (made, maker) in makers {
             let declared = ["struct ", "impl ", "for "].map(|before| format!("{before}{made}"));
-            let makes = code.lines().any(|line| names(line, made) && !declared.iter().any(|d| line.contains(d.as_str())));
+            let makes =
+                code.lines().any(|line| names(line, made) && !declared.iter().any(|d| line.contains(d.as_str())));
             if makes && name != *maker && !(name == "worker/src/channels.rs" && *made == "Outgoing {") {
                 found.push(format!("{name} makes a {made}"));
             }
@@ -207,7 +208,8 @@ fn every_variable_that_is_read_is_in_the_readme() {
 
 #[test]
 fn every_dependency_is_named_with_its_reason() {
-    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml").parse().expect("TOML");
+    let manifest: toml::Table =
+        fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml").parse().expect("TOML");
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let dependencies = manifest["workspace"]["dependencies"].as_table().expect("dependencies");
     let ours = |value: &toml::Value| value.get("path").is_some();
@@ -238,8 +240,11 @@ fn log_fields_come_from_the_one_list() {
                 let arguments = &code[at + call.len()..];
                 let arguments = &arguments[..arguments.find(");").unwrap_or(arguments.len())];
                 let before_text = arguments.split('"').next().unwrap_or_default();
-                for field in before_text.split(',').filter_map(|part| part.split_once('=')).map(|(field, _)| field.trim()) {
-                    let plain = !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
+                for field in
+                    before_text.split(',').filter_map(|part| part.split_once('=')).map(|(field, _)| field.trim())
+                {
+                    let plain =
+                        !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
                     if plain && !listed.contains(&format!("\"{field}\"")) {
                         found.push(format!("{name}: {field}"));
                     }

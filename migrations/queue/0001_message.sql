@@ -16,3 +16,6 @@ CREATE TABLE message (
 ) STRICT;
 
 CREATE INDEX message_available ON message (lane, available_at, id);
+
+-- What was delivered too often without being settled: almost always empty, so that looking costs nothing.
+CREATE INDEX message_worn ON message (available_at) WHERE lane = 'work' AND deliveries >= 20;

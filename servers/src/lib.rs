@@ -25,12 +25,21 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
 /// How long a server may take to start on a busy machine.
 const START: Duration = Duration::from_secs(90);
 
-/// Runs "$@" until standard input ends, then sends it the signal named first.
-const GUARD: &str =
-    r#"signal=$1; shift; "$@" </dev/null 2>&1 & server=$!; read -r _; kill -s "$signal" $server; wait $server"#;
+/// Tells its server's process id, then runs "$@" until standard input ends, then sends it the signal named first.
+const GUARD: &str = r#"
+    signal=$1; shift
+    sh -c 'echo $$; exec "$@"' server "$@" </dev/null 2>&1 &
+    server=$!
+    read -r _
+    kill -s "$signal" $server
+    wait $server
+"#;
 
 /// Waits until standard input ends, then removes the folder, which a dying server may still be writing to.
 const SWEEP: &str =
@@ -41,6 +50,7 @@ struct Server {
     guard: Child,
     /// Closed to end the server.
     pipe: Option<ChildStdin>,
+    process: i32,
 }
 
 impl Server {
@@ -50,15 +60,24 @@ impl Server {
         command.args(["-c", GUARD, "guard", signal]).args(program);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         // A group of its own: an interrupt from the terminal ends this process, and only then, by the pipe, the server.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut guard = command.spawn().expect("a shell");
         let pipe = guard.stdin.take();
         let output = lines(guard.stdout.take().expect("its output"));
-        let server = Self { guard, pipe };
+        let process = output.recv().expect("the guard's first line").parse().expect("a process id");
+        let server = Self { guard, pipe, process };
         wait_for(&output, ready, &program[0].to_string_lossy());
         // Read on, so that the server never waits for a full pipe.
         std::thread::spawn(move || output.iter().for_each(drop));
         server
+    }
+}
+
+impl Server {
+    /// Stops its clock, as a stalled machine would, or lets it go on.
+    fn freeze(&self, frozen: bool) {
+        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        nix::sys::signal::kill(Pid::from_raw(self.process), signal).expect("our own process");
     }
 }
 

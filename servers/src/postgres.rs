@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -86,7 +86,8 @@ impl Postgres {
 
     /// Ends it at once; what was committed is on disk.
     pub fn stop(&self) {
-        self.running.lock().unwrap().take();
+        // A test that failed while starting it still ends it.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// A program of this installation, run as the owner.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::{Folder, Server, as_args, find, free_port, search_path};
 
@@ -17,7 +17,7 @@ const PASSWORD: &str = "only-for-tests";
 
 /// A node, running or not.
 pub struct Broker {
-    /// Kept for as long as the node.
+    /// Removed when the broker is dropped.
     _folder: Folder,
     environment: Vec<(&'static str, String)>,
     port: u16,
@@ -29,7 +29,7 @@ pub struct Broker {
 
 /// In the order of their end: the node, then the port mapper it speaks to.
 struct Running {
-    _node: Server,
+    node: Server,
     _epmd: Server,
 }
 
@@ -83,12 +83,18 @@ impl Broker {
         let epmd = Server::start("KILL", &as_args(&epmd), &[], "epmd running");
         let program = self.programs.join("rabbitmq-server");
         let node = Server::start("KILL", &as_args(&[program]), &self.environment, "completed with");
-        *running = Some(Running { _node: node, _epmd: epmd });
+        *running = Some(Running { node, _epmd: epmd });
     }
 
     /// Kills it, as a power cut would; what it had confirmed is on disk.
     pub fn stop(&self) {
-        self.running.lock().unwrap().take();
+        // A test that failed while starting it still ends it.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Stalls it, its sockets open and silent, or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        self.running.lock().unwrap().as_ref().expect("it runs").node.freeze(frozen);
     }
 
     /// A fresh virtual host.

@@ -95,6 +95,28 @@ async fn an_alarm_fails_a_publish_within_the_confirm_timeout_and_later_ones_at_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_broker_is_given_up_after_three_late_confirms_and_used_again_once_it_moves() {
+    let broker = Broker::prepare(1);
+    let vhost = broker.vhost();
+    tokio::task::block_in_place(|| broker.start());
+    // Heartbeats alone would take minutes to notice.
+    let timing = QueueTiming { heartbeat: Duration::from_secs(120), ..QueueTiming::default() };
+    let queue = common::queue::connect(&vhost.url.parse().unwrap(), timing).await.unwrap();
+    publish_confirmed(&*queue).await;
+    let publisher = queue.publisher().await.unwrap();
+    broker.freeze(true);
+    for _ in 0..3 {
+        assert!(matches!(publisher.publish(&envelope()).await, Err(PublishError::TimedOut(_))));
+    }
+    eventually("it is given up", async || matches!(publisher.ready(), Err(PublishError::Disconnected))).await;
+    let began = Instant::now();
+    assert!(matches!(publisher.publish(&envelope()).await, Err(PublishError::Disconnected)));
+    assert!(began.elapsed() < FAST, "{:?}", began.elapsed());
+    broker.freeze(false);
+    publish_confirmed(&*queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_deleted_under_its_consumer_is_made_again_with_its_prefetch() {
     let vhost = rabbitmq::vhost();
     let queue = connected(open(&vhost).await).await;

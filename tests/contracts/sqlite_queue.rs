@@ -98,3 +98,19 @@ async fn a_failing_disk_is_told_to_the_publisher_without_a_panic() {
     let mut consumer = queue.consumer(Lane::Work, 1).await.unwrap();
     assert_eq!(next(&mut *consumer).await.body, sent.bytes());
 }
+
+#[tokio::test]
+async fn a_message_delivered_twenty_times_and_never_settled_is_buried() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let queue = open(&path).await.unwrap();
+    let sent = publish_one(&queue).await;
+    intruder(&path).await.execute("UPDATE message SET deliveries = 20").await.unwrap();
+    let mut work = queue.consumer(Lane::Work, 1).await.unwrap();
+    let mut dead = queue.consumer(Lane::Dead, 1).await.unwrap();
+    let buried = next(&mut *dead).await;
+    assert_eq!(buried.body, sent.bytes());
+    // The next message finds the work lane free.
+    let sent = publish_one(&queue).await;
+    assert_eq!(next(&mut *work).await.body, sent.bytes());
+}

@@ -10,6 +10,7 @@
 //! to loopback needs none; and a failure is not remembered, so that installing them heals. Loopback never goes
 //! through a proxy; beyond it the operator's `HTTPS_PROXY` and `NO_PROXY` hold.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +45,7 @@ pub(crate) struct Call<'a> {
     /// Where to.
     pub(crate) url: Url,
     /// Header names and values; the values never reach a log.
-    pub(crate) headers: Vec<(&'static str, Secret)>,
+    pub(crate) headers: Vec<(Cow<'static, str>, Secret)>,
     /// The JSON body.
     pub(crate) body: String,
     /// How long all of it may take.
@@ -158,13 +159,13 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn headers(pairs: &[(&'static str, Secret)]) -> Result<HeaderMap, Trouble> {
+fn headers(pairs: &[(Cow<'static, str>, Secret)]) -> Result<HeaderMap, Trouble> {
     let mut headers = HeaderMap::with_capacity(pairs.len() + 1);
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     for (name, value) in pairs {
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| Trouble::Unsendable)?;
         value.set_sensitive(true);
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| Trouble::Unsendable)?, value);
     }
     Ok(headers)
 }
@@ -230,9 +231,9 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_header_is_unsendable_and_not_printed() {
-        let pairs = [("authorization", Secret::new("Bearer a\nb"))];
+        let pairs = [("authorization".into(), Secret::new("Bearer a\nb"))];
         assert_eq!(headers(&pairs).unwrap_err(), Trouble::Unsendable);
-        let sound = headers(&[("authorization", Secret::new("Bearer hush"))]).unwrap();
+        let sound = headers(&[("authorization".into(), Secret::new("Bearer hush"))]).unwrap();
         assert!(!format!("{sound:?}").contains("hush"));
     }
 

@@ -104,7 +104,7 @@ impl Store {
         Ok(now.since(row.get::<Option<Micros>>("waiting_since")?.unwrap_or(now)))
     }
 
-    /// Renews every claim of this worker, turns and deliveries, in one statement each.
+    /// Renews every claim of this worker in one statement each: its turns, and the deliveries with a send under way.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -114,7 +114,11 @@ impl Store {
         // A lease that has run out is not revived: somebody may be about to take it.
         let turns = "UPDATE conversation SET lease_until = $2 WHERE lease_owner = $1 AND lease_until > $3";
         self.main.write(turns, args![worker.uuid(), until, now]).await?;
-        let sends = "UPDATE conversation SET send_until = $2 WHERE send_owner = $1 AND send_until > $3";
+        // Only while a send is under way and not late: a claim that was dropped, or whose sender hangs, runs out.
+        let sends = "UPDATE conversation SET send_until = CASE WHEN send_until > $2 THEN send_until ELSE $2 END \
+                     WHERE send_owner = $1 AND send_until > $3 \
+                       AND EXISTS (SELECT 1 FROM outbox o WHERE o.conversation_id = conversation.id \
+                                   AND o.state = 'sending' AND o.deadline > $3)";
         self.main.write(sends, args![worker.uuid(), until, now]).await.map(drop)
     }
 

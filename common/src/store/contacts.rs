@@ -15,13 +15,17 @@ pub(super) struct Person {
 impl Store {
     /// The person behind an address, made when new. The key row is committed before anything is sealed with it, so
     /// that no crash leaves sealed bytes without a key.
-    pub(super) async fn person(&self, address: &Address) -> Result<Person, StoreError> {
+    /// `None`: nobody is known by this address because its person was erased, so nothing of them is made anew.
+    pub(super) async fn person(&self, address: &Address) -> Result<Option<Person>, StoreError> {
         let aliases = self.pseudonyms.of_address(address);
         let id = match self.known_contact(&aliases).await? {
             Some(id) => id,
-            None => self.new_contact(&aliases).await?,
+            None => match self.new_contact(&aliases).await? {
+                Some(id) => id,
+                None => return Ok(None),
+            },
         };
-        Ok(Person { id, key: self.find_or_create_key(id).await?, aliases })
+        Ok(Some(Person { id, key: self.find_or_create_key(id).await?, aliases }))
     }
 
     async fn known_contact(&self, aliases: &[Pseudonym]) -> Result<Option<ContactId>, StoreError> {
@@ -45,22 +49,30 @@ impl Store {
         self.main.write(sql, args![alias.digest(), alias.key_id(), id.uuid(), now]).await.map(drop)
     }
 
-    async fn new_contact(&self, aliases: &[Pseudonym]) -> Result<ContactId, StoreError> {
+    /// Makes a person known by every pseudonym we can compute: in the middle of a rotation a worker that has only the
+    /// older key must find them too. `None`: they were erased.
+    async fn new_contact(&self, aliases: &[Pseudonym]) -> Result<Option<ContactId>, StoreError> {
         let id = ContactId::random();
         let mut tx = self.main.begin().await?;
+        if is_tombstoned(&mut tx, aliases).await? {
+            return Ok(None);
+        }
         let now = tx.now();
         tx.run("INSERT INTO contact (id, created_at) VALUES ($1, $2)", args![id.uuid(), now]).await?;
-        let Some(current) = aliases.first() else { return Err(StoreError::Broken("no pseudonym key".into())) };
         let sql = "INSERT INTO alias (digest, key_id, contact_id, created_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT DO NOTHING";
-        if tx.run(sql, args![current.digest(), current.key_id(), id.uuid(), now]).await? == 1 {
+        let mut ours = 0;
+        for alias in aliases {
+            ours += tx.run(sql, args![alias.digest(), alias.key_id(), id.uuid(), now]).await?;
+        }
+        if ours == aliases.len() as u64 {
             tx.commit().await?;
-            return Ok(id);
+            return Ok(Some(id));
         }
         // Another worker made this person first; theirs stands.
         tx.rollback().await?;
         let known = self.known_contact(aliases).await?;
-        known.ok_or_else(|| StoreError::Unavailable("a contact vanished while it was looked up".into()))
+        known.map(Some).ok_or_else(|| StoreError::Unavailable("a contact vanished while it was looked up".into()))
     }
 
     async fn find_or_create_key(&self, contact: ContactId) -> Result<Keyring, StoreError> {
@@ -94,14 +106,18 @@ impl Store {
 impl Person {
     /// Whether this person was erased, asked inside the transaction that would take something in for them.
     pub(super) async fn is_erased(&self, tx: &mut Tx) -> Result<bool, StoreError> {
-        for alias in &self.aliases {
-            let sql = "SELECT 1 AS found FROM tombstone WHERE digest = $1";
-            if tx.maybe(sql, args![alias.digest()]).await?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        is_tombstoned(tx, &self.aliases).await
     }
+}
+
+async fn is_tombstoned(tx: &mut Tx, aliases: &[Pseudonym]) -> Result<bool, StoreError> {
+    for alias in aliases {
+        let sql = "SELECT 1 AS found FROM tombstone WHERE digest = $1";
+        if tx.maybe(sql, args![alias.digest()]).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn key_context(contact: ContactId) -> Vec<u8> {

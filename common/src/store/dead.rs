@@ -158,14 +158,15 @@ macro_rules! select_letters {
     };
 }
 
-/// Writes a letter; a replayed one that died again reopens with its history counted on.
+/// Writes a letter. An event has one: if it was replayed and dies again, even after a good end, that one reopens with its
+/// history counted on.
 pub(super) async fn insert(tx: &mut Tx, letter: &NewDead) -> Result<(), StoreError> {
     let now = tx.now();
     let fingerprint = letter.fingerprint();
     let event = letter.event_id.map(EventId::uuid);
     let reopen = "UPDATE dead SET state = 'open', stage = $2, class = $3, error = $4, fingerprint = $5, \
                     attempts = attempts + $6, policy = $7, build = $8, send_id = $9, updated_at = $10 \
-                  WHERE event_id = $1 AND state = 'replaying'";
+                  WHERE event_id = $1 AND state IN ('replaying', 'resolved')";
     let send = letter.send_id.map(SendId::uuid);
     let values = args![
         event,
@@ -319,7 +320,10 @@ impl Store {
             let seq: i64 = tx.one(sql, args![conversation, now]).await?.get("tail")?;
             let sql = "UPDATE inbox SET state = 'pending', seq = $2, reason = NULL, ended_at = NULL, turn_id = NULL, \
                          position = NULL WHERE id = $1 AND state = 'dead'";
-            tx.run(sql, args![event.uuid(), seq]).await?;
+            if tx.run(sql, args![event.uuid(), seq]).await? != 1 {
+                // Another letter of the same turn handed it back first.
+                return Err(ReplayRefused::NothingLeft(id));
+            }
         }
         super::floor::audit(&mut tx, who, "dead.replay", &id.to_string(), None).await?;
         tx.commit().await?;
@@ -349,7 +353,7 @@ async fn dead_events(tx: &mut Tx, row: &Row) -> Result<Vec<EventId>, StoreError>
     let (event, send): (Option<uuid::Uuid>, Option<uuid::Uuid>) = (row.get("event_id")?, row.get("send_id")?);
     let sql = "SELECT id FROM inbox WHERE state = 'dead' AND kind = 'message' \
                  AND (id = $1 OR turn_id = (SELECT turn_id FROM outbox WHERE id = $2)) \
-               ORDER BY received_at, sequence";
+               ORDER BY received_at, instance, sequence";
     let rows = tx.all(sql, args![event, send]).await?;
     rows.iter().map(|row| row.get("id").map(EventId::from_uuid)).collect()
 }

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use super::dead::{self, NewDead};
+use super::dead::NewDead;
 use super::intake::party_context;
-use super::sql::{Tx, args};
+use super::sql::args;
+use super::status::{bury, settle};
 use super::{Store, StoreError};
-use crate::domain::{Author, ContactId, ConversationId, EventId, Floor, Micros, Party, SendId, SourceName, WorkerId};
+use crate::domain::{
+    Author, ContactId, ConversationId, EventId, Floor, Micros, Party, SendId, SourceName, Status, WorkerId,
+};
 
 /// A conversation whose outbox is ours to send.
 #[derive(Clone, Debug)]
@@ -42,9 +45,9 @@ pub enum NextSend {
 pub enum Begun {
     /// Marked; send it.
     Yes(Box<BegunSend>),
-    /// A person holds the floor: it is superseded.
+    /// It is no longer to be sent, for a person took the floor: ask for the next.
     Superseded,
-    /// The claim or the row is no longer ours.
+    /// The claim is no longer ours.
     Lost,
 }
 
@@ -108,19 +111,6 @@ pub struct OpenUnknown {
     pub attempts: i64,
 }
 
-/// Conditions under which a conversation's outbox may be worked on, shared by claim and sweep.
-macro_rules! deliverable {
-    ($select:literal, $more:literal) => {
-        concat!(
-            $select,
-            " WHERE (send_until IS NULL OR send_until <= $1) AND (send_next_at IS NULL OR send_next_at <= $1) \
-               AND EXISTS (SELECT 1 FROM outbox o WHERE o.conversation_id = conversation.id \
-                           AND o.state IN ('queued', 'sending')) ",
-            $more
-        )
-    };
-}
-
 impl Store {
     /// Claims a conversation's outbox, if something in it is open and nobody is at it.
     ///
@@ -132,10 +122,13 @@ impl Store {
         worker: WorkerId,
     ) -> Result<Option<DeliveryClaim>, StoreError> {
         let now = self.main.now().await?;
-        let sql = deliverable!(
-            "UPDATE conversation SET send_fence = send_fence + 1, send_owner = $3, send_until = $4, send_next_at = NULL",
-            "AND id = $2 RETURNING contact_id, source, party, last_inbound_at, send_fence, sends"
-        );
+        let sql = "UPDATE conversation SET send_fence = send_fence + 1, send_owner = $3, send_until = $4, \
+                     send_next_at = NULL \
+                   WHERE id = $2 AND (send_until IS NULL OR send_until <= $1) \
+                     AND (send_next_at IS NULL OR send_next_at <= $1) \
+                     AND EXISTS (SELECT 1 FROM outbox o WHERE o.conversation_id = conversation.id \
+                                 AND o.state IN ('queued', 'sending')) \
+                   RETURNING contact_id, source, party, last_inbound_at, send_fence, sends";
         let until = now + self.timing.lease;
         let rows = self.main.write_returning(sql, args![now, conversation.uuid(), worker.uuid(), until]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -155,13 +148,16 @@ impl Store {
         }))
     }
 
-    /// Conversations with something to send that nobody is sending.
+    /// Conversations with something to send that nobody is sending, longest waiting first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn deliverable(&self, limit: usize) -> Result<Vec<ConversationId>, StoreError> {
         let now = self.main.now().await?;
-        let sql = deliverable!("SELECT id FROM conversation", "LIMIT $2");
+        let sql = "SELECT c.id AS id FROM outbox o JOIN conversation c ON c.id = o.conversation_id \
+                   WHERE o.state IN ('queued', 'sending') AND (c.send_until IS NULL OR c.send_until <= $1) \
+                     AND (c.send_next_at IS NULL OR c.send_next_at <= $1) \
+                   GROUP BY c.id ORDER BY min(o.created_at) LIMIT $2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.main.read(sql, args![now, limit]).await?;
         rows.iter().map(|row| Ok(ConversationId::from_uuid(row.get("id")?))).collect()
@@ -172,15 +168,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn next_send(&self, claim: &DeliveryClaim) -> Result<NextSend, StoreError> {
+        self.give_up_orphans(claim).await?;
         let now = self.main.now().await?;
-        let orphaned = "UPDATE outbox SET state = 'unknown', ended_at = $2, error = 'sender_gone' \
-                        WHERE conversation_id = $1 AND state = 'sending'";
-        self.main.write(orphaned, args![claim.conversation.uuid(), now]).await?;
-        let head = "SELECT id, next_at FROM outbox WHERE conversation_id = $1 AND state = 'queued' \
-                    ORDER BY ordinal LIMIT 1";
+        let head = "SELECT o.id AS id, o.next_at AS next_at, o.author AS author, o.epoch AS queued_under, \
+                      c.floor AS floor, c.epoch AS epoch \
+                    FROM outbox o JOIN conversation c ON c.id = o.conversation_id \
+                    WHERE o.conversation_id = $1 AND o.state = 'queued' ORDER BY o.ordinal LIMIT 1";
         let Some(row) = self.main.read_maybe(head, args![claim.conversation.uuid()]).await? else {
             return Ok(NextSend::Nothing);
         };
+        let id = SendId::from_uuid(row.get("id")?);
+        if !may_begin(row.word("author")?, row.get("queued_under")?, row.word("floor")?, row.get("epoch")?) {
+            // Beginning it supersedes it. That waits for nothing, so that a person's words behind it do not either.
+            return Ok(NextSend::Send(id));
+        }
         let unknown = "SELECT ended_at FROM outbox WHERE conversation_id = $1 AND state = 'unknown' \
                          AND closed_at IS NULL AND ended_at > $2 ORDER BY ended_at DESC LIMIT 1";
         let recent = now - self.timing.unknown_hold;
@@ -192,8 +193,31 @@ impl Store {
         let due: Option<Micros> = row.get("next_at")?;
         match held_until.max(due).filter(|at| *at > now) {
             Some(at) => Ok(NextSend::Wait(at)),
-            None => Ok(NextSend::Send(SendId::from_uuid(row.get("id")?))),
+            None => Ok(NextSend::Send(id)),
         }
+    }
+
+    /// Whatever was begun under an earlier claim. Conditional on this one, so that a sender who has lost his cannot
+    /// declare the work of his successor unknown.
+    async fn give_up_orphans(&self, claim: &DeliveryClaim) -> Result<(), StoreError> {
+        let begun = "SELECT 1 AS found FROM outbox WHERE conversation_id = $1 AND state = 'sending' LIMIT 1";
+        if self.main.read_maybe(begun, args![claim.conversation.uuid()]).await?.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.main.begin().await?;
+        let now = tx.now();
+        let sql = "UPDATE outbox SET state = 'unknown', ended_at = $2, \
+                     error = CASE WHEN status = $5 THEN error ELSE 'sender_gone' END \
+                   WHERE conversation_id = $1 AND state = 'sending' \
+                     AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 AND c.send_owner = $3 \
+                                 AND c.send_fence = $4) \
+                   RETURNING id";
+        let failed = Status::Failed.rank();
+        let values = args![claim.conversation.uuid(), now, claim.worker.uuid(), claim.fence, failed];
+        for row in tx.all(sql, values).await? {
+            settle(&mut tx, SendId::from_uuid(row.get("id")?)).await?;
+        }
+        tx.commit().await
     }
 
     /// Marks a send as begun, conditional on floor and epoch. The conversation's row is locked first, so a take-over
@@ -213,18 +237,20 @@ impl Store {
         let Some(locked) = locked else { return Ok(Begun::Lost) };
         let (floor, epoch): (Floor, i64) = (locked.word("floor")?, locked.get("epoch")?);
         let sql = "UPDATE outbox SET state = 'sending', sender = $2, deadline = $3, begun_at = $4, \
-                     attempts = attempts + 1, next_at = NULL \
+                     attempts = attempts + 1, next_at = NULL, status = 0, status_at = NULL \
                    WHERE id = $1 AND state = 'queued' \
                    RETURNING author, purpose, locale, epoch, body, turn_id, attempts, created_at, trace";
         let Some(row) = tx.maybe(sql, args![id.uuid(), owner, now + patience, now]).await? else {
-            return Ok(Begun::Lost);
+            return Ok(Begun::Superseded);
         };
         if !may_begin(row.word("author")?, row.get("epoch")?, floor, epoch) {
             tx.rollback().await?;
             return self.supersede_under_floor(claim).await;
         }
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
-        let answered = tx.all("SELECT id FROM inbox WHERE turn_id = $1 ORDER BY received_at", args![turn]).await?;
+        let answered = tx
+            .all("SELECT id FROM inbox WHERE turn_id = $1 ORDER BY received_at, instance, sequence", args![turn])
+            .await?;
         let begun = BegunSend {
             id,
             author: row.word("author")?,
@@ -259,9 +285,11 @@ impl Store {
             Finished::Accepted { provider_id } => {
                 let names = provider_id.map(|text| self.pseudonyms.of_provider_id(&claim.source, &text));
                 let digest = names.as_ref().and_then(|names| names.first()).map(|name| name.digest().to_vec());
-                let sql = "UPDATE outbox SET state = 'accepted', ended_at = $3, error = NULL, provider_digest = $4 \
+                let sql = "UPDATE outbox SET state = 'accepted', ended_at = $3, provider_digest = $4, \
+                             error = CASE WHEN status = $5 THEN error ELSE NULL END \
                            WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
-                tx.run(sql, args![id.uuid(), owner, now, digest.as_deref()]).await?;
+                let failed = Status::Failed.rank();
+                tx.run(sql, args![id.uuid(), owner, now, digest.as_deref(), failed]).await?;
                 for name in names.iter().flatten() {
                     self.apply_early_status(&mut tx, id, name.digest()).await?;
                 }
@@ -272,9 +300,10 @@ impl Store {
                 tx.run(sql, args![id.uuid(), owner, at, &error]).await?;
             }
             Finished::Unknown { why } => {
-                let sql = "UPDATE outbox SET state = 'unknown', ended_at = $3, error = $4 \
+                let sql = "UPDATE outbox SET state = 'unknown', ended_at = $3, \
+                             error = CASE WHEN status = $5 THEN error ELSE $4 END \
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
-                tx.run(sql, args![id.uuid(), owner, now, why]).await?;
+                tx.run(sql, args![id.uuid(), owner, now, why, Status::Failed.rank()]).await?;
             }
             Finished::Dead(letter) => {
                 let sql = "UPDATE outbox SET state = 'dead', ended_at = $3, error = $4 \
@@ -284,6 +313,8 @@ impl Store {
                 }
             }
         }
+        // A provider's word may have come before its answer did.
+        settle(&mut tx, id).await?;
         tx.commit().await
     }
 
@@ -292,11 +323,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn release_delivery(&self, claim: &mut DeliveryClaim, next: Option<Micros>) -> Result<bool, StoreError> {
-        let sql = "UPDATE conversation SET send_next_at = $5, \
+        let sql = "UPDATE conversation SET send_next_at = CASE WHEN sends = $4 THEN $5 ELSE NULL END, \
                      send_owner = CASE WHEN sends = $4 OR $6 THEN NULL ELSE send_owner END, \
                      send_until = CASE WHEN sends = $4 OR $6 THEN NULL ELSE send_until END \
                    WHERE id = $1 AND send_owner = $2 AND send_fence = $3 RETURNING sends";
-        // Behind a head that must wait, rows queued meanwhile wait as well.
+        // With a wait the claim ends in any case; but if rows were queued meanwhile, whoever comes next looks again.
         let (owner, waits) = (claim.worker.uuid(), next.is_some());
         let values = args![claim.conversation.uuid(), owner, claim.fence, claim.sends, next, waits];
         let rows = self.main.write_returning(sql, values).await?;
@@ -353,27 +384,6 @@ const fn may_begin(author: Author, row_epoch: i64, floor: Floor, epoch: i64) -> 
         (Author::Assistant, Floor::Assistant) => row_epoch == epoch,
         (Author::Assistant, Floor::Queued | Floor::Human) | (Author::Policy, Floor::Human) => false,
     }
-}
-
-/// A finally refused send: its messages are dead, its later parts pointless.
-pub(super) async fn bury(tx: &mut Tx, id: SendId, letter: &NewDead) -> Result<(), StoreError> {
-    let now = tx.now();
-    let row = tx.one("SELECT turn_id FROM outbox WHERE id = $1", args![id.uuid()]).await?;
-    let turn: Option<uuid::Uuid> = row.get("turn_id")?;
-    let mut letter = letter.clone();
-    if let Some(turn) = turn {
-        let rest = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'earlier_part_refused' \
-                    WHERE turn_id = $1 AND state = 'queued'";
-        tx.run(rest, args![turn, now]).await?;
-        let messages = "UPDATE inbox SET state = 'dead', reason = 'send_refused' \
-                        WHERE turn_id = $1 AND state IN ('replied', 'joined', 'blocked') RETURNING id";
-        let moved = tx.all(messages, args![turn]).await?;
-        letter.event_id = match moved.first() {
-            Some(row) => Some(EventId::from_uuid(row.get("id")?)),
-            None => letter.event_id,
-        };
-    }
-    dead::insert(tx, &letter).await
 }
 
 #[cfg(test)]

@@ -172,12 +172,30 @@ impl Store {
         let key = self.contact_key(contact).await?;
         let mut tx = self.main.begin().await?;
         let sql = "UPDATE conversation SET holding_at = $2, position = position + 1 \
-                   WHERE id = $1 AND holding_at IS NULL AND done < tail AND floor = 'assistant' RETURNING position";
+                   WHERE id = $1 AND holding_at IS NULL AND done < tail AND floor = 'assistant' \
+                     AND waiting_since <= $3 RETURNING position";
         let now = tx.now();
-        let Some(row) = tx.maybe(sql, args![conversation.uuid(), now]).await? else { return Ok(false) };
+        let since = now - self.timing.holding_after;
+        let Some(row) = tx.maybe(sql, args![conversation.uuid(), now, since]).await? else { return Ok(false) };
         queue(&mut tx, &key, conversation, contact, row.get("position")?, word).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Writes down what somebody did by hand where nothing else changes: opening what is sealed, for one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn audit(
+        &self,
+        who: &str,
+        action: &'static str,
+        target: &str,
+        why: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.main.begin().await?;
+        audit(&mut tx, who, action, target, why).await?;
+        tx.commit().await
     }
 
     /// Moves the floor to a person inside a transaction; the new position.
@@ -188,7 +206,7 @@ impl Store {
         who: &str,
     ) -> Result<i64, StoreError> {
         let sql = "UPDATE conversation SET floor = 'human', floor_by = $2, floor_until = $3, position = position + 1, \
-                     epoch = epoch + 1 WHERE id = $1 RETURNING position";
+                     epoch = epoch + 1, send_next_at = NULL WHERE id = $1 RETURNING position";
         let until = tx.now() + self.timing.floor_return;
         let row = tx.maybe(sql, args![conversation.uuid(), who, until]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
@@ -220,11 +238,17 @@ impl Store {
     }
 }
 
-/// Marks everything unsent that no person wrote, and hands the messages it answered to the person.
+/// Marks everything unsent that may not begin under the floor as it stands, by the rule of `may_begin`, and hands the
+/// messages it answered to the person.
 pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Result<(), StoreError> {
     let now = tx.now();
     let sql = "UPDATE outbox SET state = 'superseded', ended_at = $2 \
-               WHERE conversation_id = $1 AND state = 'queued' AND author <> 'person' RETURNING turn_id";
+               WHERE conversation_id = $1 AND state = 'queued' AND author <> 'person' \
+                 AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 \
+                             AND (c.floor = 'human' \
+                                  OR (outbox.author = 'assistant' \
+                                      AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
+               RETURNING turn_id";
     for row in tx.all(sql, args![conversation.uuid(), now]).await? {
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let sql = "UPDATE inbox SET state = 'handed_off', reason = 'superseded' \

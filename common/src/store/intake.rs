@@ -74,13 +74,15 @@ impl Store {
         }
         let inbound = admission.inbound;
         let person = match &inbound.party {
-            Some(party) => Some(self.person(&party.address).await?),
+            Some(party) => self.person(&party.address).await?,
             None => None,
         };
         let mut tx = self.main.begin().await?;
-        if let Some(person) = &person
-            && person.is_erased(&mut tx).await?
-        {
+        let erased = match &person {
+            Some(person) => person.is_erased(&mut tx).await?,
+            None => inbound.party.is_some(),
+        };
+        if erased {
             let row = Row { end: Some(End::Erased), ..Row::default() };
             return self.finish(tx, admission, row, Admitted::Erased).await;
         }

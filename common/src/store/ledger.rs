@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::sql::args;
+use super::sql::{Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{End, Micros, SendState};
 
@@ -63,80 +63,81 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn ledger(&self, since: Option<Micros>) -> Result<Ledger, StoreError> {
         let since = since.unwrap_or(Micros(0));
-        let (accepted, mut by_state) = self.counts_by_state(since).await?;
+        // One moment for every sum: what comes in meanwhile must not look like an imbalance.
+        let tx = &mut self.main.snapshot().await?;
+        let (accepted, mut by_state) = counts_by_state(tx, since).await?;
         let pending = by_state.remove("pending").unwrap_or(0);
         let ended: BTreeMap<_, _> =
             End::ALL.iter().map(|end| (end.as_str(), by_state.remove(end.as_str()).unwrap_or(0))).collect();
-        let sends = self.sends_ledger(since).await?;
+        let sends = sends_ledger(tx, since).await?;
         let late = "SELECT count(*) AS n FROM inbox WHERE late AND accepted_at >= $1";
         let unknown =
             "SELECT count(*) AS n FROM outbox WHERE state = 'unknown' AND closed_at IS NULL AND created_at >= $1";
         let mut ledger = Ledger {
             accepted,
             pending,
-            late: self.count(late, since).await?,
+            late: count(tx, late, since).await?,
             lost: 0,
-            unvouched: self.gaps().await?,
-            unknown_sends: self.count(unknown, since).await?,
+            unvouched: gaps(tx).await?,
+            unknown_sends: count(tx, unknown, since).await?,
             imbalances: Vec::new(),
             ended,
             sends,
         };
         ledger.imbalances = imbalances(&ledger, &by_state);
-        ledger.imbalances.extend(self.miscounted_conversations().await?);
+        ledger.imbalances.extend(miscounted_conversations(tx).await?);
         Ok(ledger)
     }
+}
 
-    async fn counts_by_state(&self, since: Micros) -> Result<(i64, BTreeMap<String, i64>), StoreError> {
-        let accepted = self.count("SELECT count(*) AS n FROM inbox WHERE accepted_at >= $1", since).await?;
-        let sql = "SELECT state, count(*) AS n FROM inbox WHERE accepted_at >= $1 GROUP BY state";
-        let rows = self.main.read(sql, args![since]).await?;
-        let states =
-            rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect::<Result<_, StoreError>>()?;
-        Ok((accepted, states))
-    }
+async fn counts_by_state(tx: &mut Tx, since: Micros) -> Result<(i64, BTreeMap<String, i64>), StoreError> {
+    let accepted = count(tx, "SELECT count(*) AS n FROM inbox WHERE accepted_at >= $1", since).await?;
+    let sql = "SELECT state, count(*) AS n FROM inbox WHERE accepted_at >= $1 GROUP BY state";
+    let rows = tx.all(sql, args![since]).await?;
+    let states = rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect::<Result<_, StoreError>>()?;
+    Ok((accepted, states))
+}
 
-    async fn sends_ledger(&self, since: Micros) -> Result<SendsLedger, StoreError> {
-        let committed = self.count("SELECT count(*) AS n FROM outbox WHERE created_at >= $1", since).await?;
-        let sql = "SELECT state, count(*) AS n FROM outbox WHERE created_at >= $1 GROUP BY state";
-        let mut sends = SendsLedger { committed, ..SendsLedger::default() };
-        for row in self.main.read(sql, args![since]).await? {
-            let n: i64 = row.get("n")?;
-            match row.word::<SendState>("state")? {
-                SendState::Queued | SendState::Sending => sends.open += n,
-                SendState::Accepted => sends.accepted += n,
-                SendState::Unknown => sends.unknown += n,
-                SendState::Superseded => sends.superseded += n,
-                SendState::Dead => sends.dead += n,
-            }
+async fn sends_ledger(tx: &mut Tx, since: Micros) -> Result<SendsLedger, StoreError> {
+    let committed = count(tx, "SELECT count(*) AS n FROM outbox WHERE created_at >= $1", since).await?;
+    let sql = "SELECT state, count(*) AS n FROM outbox WHERE created_at >= $1 GROUP BY state";
+    let mut sends = SendsLedger { committed, ..SendsLedger::default() };
+    for row in tx.all(sql, args![since]).await? {
+        let n: i64 = row.get("n")?;
+        match row.word::<SendState>("state")? {
+            SendState::Queued | SendState::Sending => sends.open += n,
+            SendState::Accepted => sends.accepted += n,
+            SendState::Unknown => sends.unknown += n,
+            SendState::Superseded => sends.superseded += n,
+            SendState::Dead => sends.dead += n,
         }
-        Ok(sends)
     }
+    Ok(sends)
+}
 
-    /// Numbers below each ingress's highest that neither the inbox nor the duplicates know.
-    async fn gaps(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT CAST(COALESCE(sum(top - seen), 0) AS bigint) AS n FROM \
-                     (SELECT max(sequence) AS top, count(*) AS seen FROM \
-                        (SELECT instance, sequence FROM inbox UNION SELECT instance, sequence FROM duplicate) arrived \
-                      GROUP BY instance) numbers";
-        self.main.read_one(sql, &[]).await?.get("n")
-    }
+/// Numbers below each ingress's highest that neither the inbox nor the duplicates know.
+async fn gaps(tx: &mut Tx) -> Result<i64, StoreError> {
+    let sql = "SELECT CAST(COALESCE(sum(top - seen), 0) AS bigint) AS n FROM \
+                 (SELECT max(sequence) AS top, count(*) AS seen FROM \
+                    (SELECT instance, sequence FROM inbox UNION SELECT instance, sequence FROM duplicate) arrived \
+                  GROUP BY instance) numbers";
+    tx.one(sql, &[]).await?.get("n")
+}
 
-    /// Conversations whose counters disagree with their rows: must never be.
-    async fn miscounted_conversations(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT c.id AS id FROM conversation c WHERE c.tail - c.done <> \
-                     (SELECT count(*) FROM inbox i WHERE i.conversation_id = c.id AND i.state = 'pending') LIMIT 20";
-        let rows = self.main.read(sql, &[]).await?;
-        let name = |row: &super::sql::Row| {
-            let id = crate::domain::ConversationId::from_uuid(row.get("id")?);
-            Ok(format!("conversation {id}: its counters disagree with its messages"))
-        };
-        rows.iter().map(name).collect()
-    }
+/// Conversations whose counters disagree with their rows: must never be.
+async fn miscounted_conversations(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT c.id AS id FROM conversation c WHERE c.tail - c.done <> \
+                 (SELECT count(*) FROM inbox i WHERE i.conversation_id = c.id AND i.state = 'pending') LIMIT 20";
+    let rows = tx.all(sql, &[]).await?;
+    let name = |row: &super::sql::Row| {
+        let id = crate::domain::ConversationId::from_uuid(row.get("id")?);
+        Ok(format!("conversation {id}: its counters disagree with its messages"))
+    };
+    rows.iter().map(name).collect()
+}
 
-    async fn count(&self, sql: &'static str, since: Micros) -> Result<i64, StoreError> {
-        self.main.read_one(sql, args![since]).await?.get("n")
-    }
+async fn count(tx: &mut Tx, sql: &'static str, since: Micros) -> Result<i64, StoreError> {
+    tx.one(sql, args![since]).await?.get("n")
 }
 
 fn imbalances(ledger: &Ledger, unknown_states: &BTreeMap<String, i64>) -> Vec<String> {

@@ -184,7 +184,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn inbox_of(&self, id: ConversationId) -> Result<Vec<InboxView>, StoreError> {
         let sql = "SELECT id, kind, state, reason, received_at, ended_at, turn_id, late FROM inbox \
-                   WHERE conversation_id = $1 ORDER BY received_at, sequence";
+                   WHERE conversation_id = $1 ORDER BY received_at, instance, sequence";
         self.main.read(sql, args![id.uuid()]).await?.iter().map(inbox_view).collect()
     }
 

@@ -215,6 +215,17 @@ impl Sql {
         Ok(tx)
     }
 
+    /// A transaction that only reads, all of it from one moment.
+    pub(super) async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let inner = match &self.pool {
+            Pool::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
+            Pool::Postgres(pool) => {
+                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        };
+        Ok(Tx { inner, now: self.now().await? })
+    }
+
     /// Rows outside a transaction.
     pub(super) async fn read(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
         Ok(on_pool!(&self.pool, read, fetch_all, sql, args)?)

@@ -1,10 +1,9 @@
 //! Statuses: what a provider says became of a send. Applied forwards only; one that comes early waits for its send.
 
-use super::dead::NewDead;
-use super::delivery::bury;
+use super::dead::{self, NewDead};
 use super::sql::{Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ConversationId, Inbound, SendId, Status, StatusUpdate};
+use crate::domain::{ConversationId, EventId, Inbound, Micros, SendId, Status, StatusUpdate};
 
 /// How long a status waits for its send: a provider repeats webhooks for at most seven days.
 const EARLY_KEPT: std::time::Duration = std::time::Duration::from_hours(7 * 24);
@@ -55,11 +54,20 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets early statuses that no send has claimed in seven days.
+    /// Forgets early statuses that no send has claimed in seven days. First it applies those whose send has learned
+    /// its id in the very moment in which they came, when neither transaction could see the other.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn forget_early_statuses(&self) -> Result<u64, StoreError> {
+        let met = "SELECT DISTINCT o.id AS id, o.provider_digest AS digest FROM status_early e \
+                   JOIN outbox o ON o.provider_digest = e.provider_digest LIMIT 100";
+        for row in self.main.read(met, &[]).await? {
+            let mut tx = self.main.begin().await?;
+            let digest: Vec<u8> = row.get("digest")?;
+            self.apply_early_status(&mut tx, SendId::from_uuid(row.get("id")?), &digest).await?;
+            tx.commit().await?;
+        }
         let before = self.main.now().await? - EARLY_KEPT;
         self.main.write("DELETE FROM status_early WHERE seen_at < $1", args![before]).await
     }
@@ -67,22 +75,60 @@ impl Store {
 
 async fn apply(tx: &mut Tx, id: SendId, status: Status, error: Option<&str>) -> Result<(), StoreError> {
     let now = tx.now();
-    let forwards = "UPDATE outbox SET status = $2, status_at = $3 WHERE id = $1 AND status < $2";
-    if tx.run(forwards, args![id.uuid(), status.rank(), now]).await? == 0 {
-        return Ok(());
+    let code = (status == Status::Failed).then(|| error.unwrap_or("failed"));
+    let forwards = "UPDATE outbox SET status = $2, status_at = $3, error = COALESCE($4, error) \
+                    WHERE id = $1 AND status < $2";
+    if tx.run(forwards, args![id.uuid(), status.rank(), now, code]).await? == 1 {
+        settle(tx, id).await?;
     }
-    if status != Status::Failed {
-        // A status that names the send proves that an unknown one arrived.
-        let known = "UPDATE outbox SET state = 'accepted', closed_at = $2, error = NULL \
-                     WHERE id = $1 AND state = 'unknown'";
-        return tx.run(known, args![id.uuid(), now]).await.map(drop);
-    }
-    let failed = "UPDATE outbox SET state = 'dead', ended_at = $2, error = $3 \
-                  WHERE id = $1 AND state IN ('accepted', 'unknown') RETURNING source, conversation_id, contact_id, attempts";
-    let code = error.unwrap_or("failed");
-    if let Some(row) = tx.maybe(failed, args![id.uuid(), now, code]).await? {
-        let letter = NewDead::of_send(id, &row, "undelivered", code)?;
+    Ok(())
+}
+
+/// Brings a send's state in line with the last that its provider said of it. A status that names a send proves that it
+/// arrived, so an unknown one is known, and one about to be sent again is not; a failed one is dead. While the send is
+/// still under way its sender's word is awaited.
+pub(super) async fn settle(tx: &mut Tx, id: SendId) -> Result<(), StoreError> {
+    let (now, failed) = (tx.now(), Status::Failed.rank());
+    let arrived = "UPDATE outbox SET state = 'accepted', closed_at = $2, ended_at = COALESCE(ended_at, $2), error = NULL \
+                   WHERE id = $1 AND status > 0 AND status < $3 \
+                     AND (state = 'unknown' OR (state = 'queued' AND attempts > 0))";
+    tx.run(arrived, args![id.uuid(), now, failed]).await?;
+    let refused = "UPDATE outbox SET state = 'dead', ended_at = $2 \
+                   WHERE id = $1 AND status = $3 AND state IN ('accepted', 'unknown') \
+                   RETURNING source, conversation_id, contact_id, attempts, error";
+    if let Some(row) = tx.maybe(refused, args![id.uuid(), now, failed]).await? {
+        let code: Option<String> = row.get("error")?;
+        let letter = NewDead::of_send(id, &row, "undelivered", code.as_deref().unwrap_or("failed"))?;
         bury(tx, id, &letter).await?;
     }
     Ok(())
+}
+
+/// A finally refused send: its messages are dead, its later parts pointless. One letter speaks for a reply's parts.
+pub(super) async fn bury(tx: &mut Tx, id: SendId, letter: &NewDead) -> Result<(), StoreError> {
+    let now = tx.now();
+    let row = tx.one("SELECT turn_id FROM outbox WHERE id = $1", args![id.uuid()]).await?;
+    let turn: Option<uuid::Uuid> = row.get("turn_id")?;
+    let Some(turn) = turn else { return dead::insert(tx, letter).await };
+    let rest = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'earlier_part_refused' \
+                WHERE turn_id = $1 AND state = 'queued'";
+    tx.run(rest, args![turn, now]).await?;
+    let messages = "UPDATE inbox SET state = 'dead', reason = 'send_refused' \
+                    WHERE turn_id = $1 AND state IN ('replied', 'joined', 'blocked') \
+                    RETURNING id, received_at, instance, sequence";
+    let mut moved: Vec<(Micros, uuid::Uuid, i64, uuid::Uuid)> = Vec::new();
+    for row in tx.all(messages, args![turn]).await? {
+        moved.push((row.get("received_at")?, row.get("instance")?, row.get("sequence")?, row.get("id")?));
+    }
+    let mut letter = letter.clone();
+    match moved.into_iter().min() {
+        Some((.., first)) => letter.event_id = Some(EventId::from_uuid(first)),
+        None => {
+            let told = "SELECT 1 AS found FROM dead d JOIN outbox o ON o.id = d.send_id WHERE o.turn_id = $1 LIMIT 1";
+            if tx.maybe(told, args![turn]).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+    dead::insert(tx, &letter).await
 }

@@ -1,6 +1,6 @@
 //! Turns: what is pending, what was said before, and the one transaction that ends messages and queues a reply.
 
-use super::claim::Claimed;
+use super::claim::{Claimed, HandBack};
 use super::dead::{self, NewDead};
 use super::intake::inbox_context;
 use super::outbox::{self, NewSend, Place};
@@ -94,6 +94,7 @@ impl Store {
     pub async fn awaited_until(&self, claim: &Claimed) -> Result<Option<Micros>, StoreError> {
         let sql = "SELECT p.accepted_at FROM inbox p WHERE p.conversation_id = $1 AND p.state = 'pending' \
                      AND p.previous IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbox q WHERE q.id = p.previous) \
+                     AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.event_id = p.previous) \
                    ORDER BY p.accepted_at DESC LIMIT 1";
         let Some(row) = self.main.read_maybe(sql, args![claim.conversation.uuid()]).await? else { return Ok(None) };
         let until = row.get::<Micros>("accepted_at")? + self.timing.predecessor;
@@ -120,23 +121,28 @@ impl Store {
         for_model: bool,
     ) -> Result<Vec<(Position, Line)>, StoreError> {
         let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-        let said = "SELECT id, kind, state, body, position, received_at, accepted_at FROM inbox \
+        let said = "SELECT id, kind, body, position, received_at, accepted_at FROM inbox \
                     WHERE conversation_id = $1 AND position IS NOT NULL AND kind IN ('message', 'echo') \
-                    ORDER BY position DESC, received_at DESC LIMIT $2";
-        let sent = "SELECT id, author, state, body, position, ordinal, created_at FROM outbox \
-                    WHERE conversation_id = $1 ORDER BY ordinal DESC LIMIT $2";
+                      AND (NOT $3 OR state NOT IN ('blocked', 'dead', 'discarded', 'erased')) \
+                    ORDER BY position DESC, received_at DESC, instance DESC, sequence DESC LIMIT $2";
+        let sent = "SELECT id, author, body, position, ordinal, created_at FROM outbox \
+                    WHERE conversation_id = $1 AND (NOT $3 OR state NOT IN ('superseded', 'dead')) \
+                    ORDER BY ordinal DESC LIMIT $2";
         let mut lines = Vec::new();
-        for row in self.main.read(said, args![conversation.uuid(), limit_rows]).await? {
-            lines.extend(said_line(&row, key, for_model)?);
+        let values = args![conversation.uuid(), limit_rows, for_model];
+        // Oldest first, so that the stable sort keeps the order of messages that came in one request.
+        for row in self.main.read(said, values).await?.iter().rev() {
+            lines.extend(said_line(row, key)?);
         }
-        for row in self.main.read(sent, args![conversation.uuid(), limit_rows]).await? {
-            lines.extend(sent_line(&row, key, for_model)?);
+        for row in self.main.read(sent, values).await? {
+            lines.push(sent_line(&row, key)?);
         }
         lines.sort_by_key(|(position, _)| *position);
         Ok(lines.split_off(lines.len().saturating_sub(limit)))
     }
 
-    /// Ends messages and queues their reply, if the claim still stands. `None`: it does not, and nothing changed.
+    /// Ends messages and queues their reply, if the claim still stands. `None`: it does not, and nothing changed;
+    /// where only the floor moved, the claim is handed back, for nobody else would.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the outcome is unknown; the fence makes trying again safe.
@@ -145,8 +151,12 @@ impl Store {
         let mut tx = self.main.begin().await?;
         let Some(row) = self.advance(&mut tx, &commit).await? else {
             tx.rollback().await?;
+            self.hand_back(commit.claim, HandBack::Uncounted).await?;
             return Ok(None);
         };
+        if commit.floor.is_some_and(|floor| floor != commit.claim.floor) {
+            super::floor::supersede(&mut tx, commit.claim.conversation).await?;
+        }
         let position: i64 = row.get("position")?;
         end_messages(&mut tx, &commit, position).await?;
         insert_turn(&mut tx, &commit, position, &key).await?;
@@ -304,33 +314,24 @@ pub(super) fn content(row: &Row, key: &Keyring, event: EventId) -> Result<Option
     })
 }
 
-fn said_line(row: &Row, key: &Keyring, for_model: bool) -> Result<Option<(Position, Line)>, StoreError> {
-    let (state, kind): (String, String) = (row.get("state")?, row.get("kind")?);
-    let stopped = ["blocked", "dead", "discarded", "erased"].contains(&state.as_str());
-    if for_model && stopped {
-        return Ok(None);
-    }
+fn said_line(row: &Row, key: &Keyring) -> Result<Option<(Position, Line)>, StoreError> {
     let event = EventId::from_uuid(row.get("id")?);
     let text = match content(row, key, event)? {
         Some(Content::Text(text)) => text,
         Some(Content::Unreadable(what)) => format!("[{what}]"),
         None => return Ok(None),
     };
-    let echo = kind == "echo";
+    let echo = row.get::<String>("kind")? == "echo";
     let speaker = if echo { Speaker::Business(Author::Person) } else { Speaker::Customer };
     let received: Micros = row.get("received_at")?;
     let position = Position(row.get("position")?, i64::from(echo), received.0);
     Ok(Some((position, Line { speaker, at: row.get("accepted_at")?, text })))
 }
 
-fn sent_line(row: &Row, key: &Keyring, for_model: bool) -> Result<Option<(Position, Line)>, StoreError> {
-    let state: String = row.get("state")?;
-    if for_model && (state == "superseded" || state == "dead") {
-        return Ok(None);
-    }
+fn sent_line(row: &Row, key: &Keyring) -> Result<(Position, Line), StoreError> {
     let id = SendId::from_uuid(row.get("id")?);
     let text = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?)?;
     let position = Position(row.get("position")?, 2, row.get("ordinal")?);
     let line = Line { speaker: Speaker::Business(row.word("author")?), at: row.get("created_at")?, text };
-    Ok(Some((position, line)))
+    Ok((position, line))
 }

@@ -90,7 +90,7 @@ CREATE TABLE inbox (
     turn_id         BLOB NULL,
     body            BLOB NULL
 );
-CREATE INDEX inbox_pending ON inbox (conversation_id, received_at, sequence) WHERE state = 'pending';
+CREATE INDEX inbox_pending ON inbox (conversation_id, received_at, instance, sequence) WHERE state = 'pending';
 CREATE INDEX inbox_conversation ON inbox (conversation_id, position);
 CREATE INDEX inbox_order ON inbox (conversation_id, received_at);
 CREATE INDEX inbox_accepted ON inbox (accepted_at);
@@ -215,6 +215,7 @@ CREATE TABLE dead (
 );
 CREATE INDEX dead_state ON dead (state, created_at);
 CREATE INDEX dead_event ON dead (event_id);
+CREATE INDEX dead_send ON dead (send_id);
 
 -- Who did what by hand, and why.
 CREATE TABLE audit (

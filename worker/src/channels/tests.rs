@@ -1,7 +1,9 @@
 //! Channels against their stand-ins over real HTTP: one promise for each outcome.
 
-use common::config::Secret;
-use common::domain::Address;
+use common::config::{Encoding, HmacAlgorithm, HmacConfig, KeyForm, Secret};
+use common::domain::{Address, Micros};
+use common::providers::reply_scheme;
+use common::signature::{Headers, verify};
 use stand_ins::{FakeGraphApi, GraphBehaviour, ReplyBehaviour, ReplySink, refusing_url};
 use url::Url;
 
@@ -35,7 +37,21 @@ fn whatsapp(api_url: &str) -> Source {
 
 fn replying(provider: Provider, reply_url: &str, secret: &str) -> Source {
     let secrets = vec![Secret::new(secret), Secret::new("an older one")];
-    Source { reply_url: Some(Url::parse(reply_url).unwrap()), secrets, ..source(provider) }
+    let hmac = (provider == Provider::Hmac).then(text_keyed);
+    Source { reply_url: Some(Url::parse(reply_url).unwrap()), secrets, hmac, ..source(provider) }
+}
+
+/// The defaults of an `hmac` source, whose secret is its own text.
+fn text_keyed() -> HmacConfig {
+    HmacConfig {
+        header: "x-signature".to_owned(),
+        prefix: String::new(),
+        algorithm: HmacAlgorithm::Sha256,
+        encoding: Encoding::Hex,
+        signed: "{body}".to_owned(),
+        timestamp_header: None,
+        key: KeyForm::Text,
+    }
 }
 
 fn channel_of(source: Source, send_timeout: Duration) -> Arc<dyn Channel> {
@@ -165,19 +181,17 @@ async fn what_is_missing_refuses_as_not_configured_and_says_what() {
 
 #[tokio::test]
 async fn a_reply_is_posted_signed_over_the_very_bytes() {
-    use base64::Engine;
-    use hmac::{KeyInit, Mac};
     let sink = ReplySink::start().await.unwrap();
     let channel = channel_of(replying(Provider::StandardWebhooks, &sink.url(), "whsec_aGVsbG8="), LONG);
     let outgoing = outgoing();
     assert_eq!(channel.send(&outgoing).await, SendOutcome::Accepted { provider_id: None });
     let reply = sink.replies().remove(0);
     let header = |name: &str| reply.headers[name].as_str();
-    let signed = [header("webhook-id"), header("webhook-timestamp"), std::str::from_utf8(&reply.body).unwrap()];
-    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(b"hello").unwrap();
-    mac.update(signed.join(".").as_bytes());
-    let signature = base64::engine::general_purpose::STANDARD.decode(&header("webhook-signature")["v1,".len()..]);
-    mac.verify_slice(&signature.unwrap()).unwrap();
+    let source = replying(Provider::StandardWebhooks, &sink.url(), "whsec_aGVsbG8=");
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let presented: Headers<'_> = names.iter().map(|name| (*name, header(name).as_bytes())).collect();
+    let body = reply.body.clone().into();
+    verify(&reply_scheme(&source), &source.secrets, &presented, body, Micros::wall()).expect("a signature that holds");
     assert_eq!(header("webhook-id"), outgoing.send_id.to_string());
     assert_eq!(header("content-type"), "application/json");
     assert!(header("user-agent").starts_with("handrail/"));

@@ -71,7 +71,7 @@ impl Channel for WhatsApp {
         };
         let call = Call {
             url: under(&self.api_url, &[sender, "messages"]),
-            headers: vec![("authorization", Secret::new(format!("Bearer {}", token.expose())))],
+            headers: vec![("authorization".into(), Secret::new(format!("Bearer {}", token.expose())))],
             body: body(outgoing),
             within: self.timeout,
             who: &self.name,

@@ -48,8 +48,8 @@ impl Model for Anthropic {
     }
 
     async fn complete(&self, prompt: &Prompt, deadline: Duration) -> Result<Answer, ModelError> {
-        let mut headers = vec![("anthropic-version", Secret::new(VERSION))];
-        headers.extend(self.endpoint.api_key.iter().map(|key| ("x-api-key", key.clone())));
+        let mut headers = vec![("anthropic-version".into(), Secret::new(VERSION))];
+        headers.extend(self.endpoint.api_key.iter().map(|key| ("x-api-key".into(), key.clone())));
         let call = Call {
             url: self.url.clone(),
             headers,

@@ -54,7 +54,7 @@ impl Model for OpenAi {
     }
 
     async fn complete(&self, prompt: &Prompt, deadline: Duration) -> Result<Answer, ModelError> {
-        let bearer = |key: &Secret| ("authorization", Secret::new(format!("Bearer {}", key.expose())));
+        let bearer = |key: &Secret| ("authorization".into(), Secret::new(format!("Bearer {}", key.expose())));
         let call = Call {
             url: self.url.clone(),
             headers: self.endpoint.api_key.iter().map(bearer).collect(),

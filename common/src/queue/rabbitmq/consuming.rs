@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
@@ -22,10 +23,14 @@ use crate::shutdown::Stop;
 
 const PURPOSE: &str = "consuming";
 const TAG: &str = "handrail";
+/// After how long without work a consumer takes a fresh channel. When a queue is deleted and at once made again (by a
+/// publisher that missed it, or another worker), the broker may leave a consumer attached without a word and let its
+/// deliveries fall: nothing that can be asked shows it, and only the end of its channel gives them back.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// A consumer of one queue.
 pub(super) struct RabbitConsumer {
-    received: mpsc::Receiver<(Received, Channel)>,
+    received: mpsc::Receiver<(Received, Arc<Channel>)>,
     publishing: Arc<Publishing>,
 }
 
@@ -37,7 +42,7 @@ impl RabbitConsumer {
         Self { received, publishing }
     }
 
-    fn delivery(&self, received: Received, channel: Channel) -> Delivery {
+    fn delivery(&self, received: Received, channel: Arc<Channel>) -> Delivery {
         let headers = received.properties.headers().clone().unwrap_or_default();
         let attempts = match headers.inner().get(ATTEMPTS) {
             Some(AMQPValue::LongLongInt(attempts)) => u32::try_from(*attempts).unwrap_or(0),
@@ -84,7 +89,7 @@ struct Feed {
     broker: Broker,
     lane: Lane,
     prefetch: u16,
-    received: mpsc::Sender<(Received, Channel)>,
+    received: mpsc::Sender<(Received, Arc<Channel>)>,
 }
 
 impl Feed {
@@ -97,9 +102,9 @@ impl Feed {
                 () = stop.wait() => return,
             };
             let error = match attempt {
-                Ok((link, consumer)) => {
+                Ok((mut link, consumer)) => {
                     outage.over(PURPOSE);
-                    let Some(error) = self.serve(&link, consumer, &mut stop).await else { return };
+                    let Some(error) = self.serve(&mut link, consumer, &mut stop).await else { return };
                     connection::close(&link.connection).await;
                     error
                 }
@@ -114,36 +119,57 @@ impl Feed {
         }
     }
 
-    /// The prefetch belongs to the channel's next consumer, so it must come first.
     async fn open(&self) -> Result<(Link, lapin::Consumer), QueueError> {
         let link = self.broker.link(PURPOSE).await?;
+        let consumer = self.consume(&link.channel).await?;
+        Ok((link, consumer))
+    }
+
+    /// The prefetch belongs to the channel's next consumer, so it must come first.
+    async fn consume(&self, channel: &Channel) -> Result<lapin::Consumer, QueueError> {
         let consume = async {
-            link.channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-            let options = BasicConsumeOptions::default();
-            let queue = topology::lane(self.lane).into();
-            link.channel.basic_consume(queue, TAG.into(), options, FieldTable::default()).await
+            channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+            let (queue, options) = (topology::lane(self.lane).into(), BasicConsumeOptions::default());
+            channel.basic_consume(queue, TAG.into(), options, FieldTable::default()).await
         };
         match tokio::time::timeout(ANSWER, consume).await {
-            Ok(Ok(consumer)) => Ok((link, consumer)),
-            Ok(Err(error)) => Err(connection::refusal(&error)),
+            Ok(consumer) => consumer.map_err(|error| connection::refusal(&error)),
             Err(_) => Err(QueueError::Unavailable(format!("no consumer within {ANSWER:?}"))),
         }
     }
 
+    /// A fresh channel and consumer in the place of an idle one.
+    async fn refresh(&self, link: &mut Link) -> Result<lapin::Consumer, QueueError> {
+        let late = || QueueError::Unavailable(format!("no channel within {ANSWER:?}"));
+        let opened = tokio::time::timeout(ANSWER, link.connection.create_channel()).await.map_err(|_| late())?;
+        let old = std::mem::replace(&mut link.channel, opened.map_err(|error| connection::refusal(&error))?);
+        let closed = tokio::time::timeout(ANSWER, old.close(200, "idle".into())).await.map_err(|_| late())?;
+        closed.map_err(|error| connection::refusal(&error))?;
+        self.consume(&link.channel).await
+    }
+
     /// Hands over deliveries until the connection is no longer good, and says why; None when nobody wants more.
-    async fn serve(&self, link: &Link, mut consumer: lapin::Consumer, stop: &mut Stop) -> Option<QueueError> {
+    async fn serve(&self, link: &mut Link, mut consumer: lapin::Consumer, stop: &mut Stop) -> Option<QueueError> {
         let lost = |why: &str| Some(QueueError::Unavailable(why.to_owned()));
         let mut events = Box::pin(link.connection.events_listener());
         let mut check = tokio::time::interval(CHECK);
+        let mut quiet = tokio::time::interval(QUIET);
+        let mut watch = Watch::over(&link.channel);
         loop {
             tokio::select! {
                 delivery = consumer.next() => match delivery {
                     // Never full: the broker sends no more than the prefetch.
-                    Some(Ok(delivery)) => if let Err(unsent) = self.received.send((delivery, link.channel.clone())).await {
+                    Some(Ok(delivery)) => if let Err(unsent) = self.received.send((delivery, watch.delivered())).await {
                         give_back(&unsent.0.0.acker).await;
                     },
                     Some(Err(error)) => return Some(connection::refusal(&error)),
                     None => return lost("the broker ended the consumer: was its queue deleted?"),
+                },
+                _ = quiet.tick() => if watch.idle() {
+                    match self.refresh(link).await {
+                        Ok(fresh) => (consumer, watch) = (fresh, Watch::over(&link.channel)),
+                        Err(error) => return Some(error),
+                    }
                 },
                 event = events.next() => match event {
                     Some(Event::Error(error)) => return Some(connection::refusal(&error)),
@@ -163,6 +189,29 @@ impl Feed {
                 }
             }
         }
+    }
+}
+
+/// Whether a consumer gets and holds anything.
+struct Watch {
+    /// Shared with every delivery that is out.
+    channel: Arc<Channel>,
+    delivered: bool,
+}
+
+impl Watch {
+    fn over(channel: &Channel) -> Self {
+        Self { channel: Arc::new(channel.clone()), delivered: false }
+    }
+
+    fn delivered(&mut self) -> Arc<Channel> {
+        self.delivered = true;
+        self.channel.clone()
+    }
+
+    /// Whether nothing has come since the last look and nothing is out.
+    fn idle(&mut self) -> bool {
+        !std::mem::take(&mut self.delivered) && Arc::strong_count(&self.channel) == 1
     }
 }
 
@@ -186,7 +235,7 @@ struct Held {
     trace: Option<String>,
     publishing: Arc<Publishing>,
     /// Open for as long as somebody may settle.
-    channel: Channel,
+    channel: Arc<Channel>,
     settled: AtomicBool,
 }
 

@@ -223,6 +223,11 @@ async fn keep(transaction: &mut Transaction<'_, Sqlite>, arrival: &Arrival) -> R
     Ok(Answer::Kept)
 }
 
+/// As on the broker: what was delivered 20 times and never settled is buried, since it may be what ends its readers.
+const BURY_WORN: &str = "UPDATE message
+    SET lane = 'dead', reason = 'delivery_limit', available_at = $1, deliveries = 0, leased_until = NULL,
+        lease_owner = NULL
+    WHERE lane = 'work' AND deliveries >= 20 AND available_at <= $1";
 const CLAIM: &str = "UPDATE message
     SET leased_until = $4, available_at = $4, lease_owner = $3, deliveries = deliveries + 1
     WHERE id IN (SELECT id FROM message WHERE lane = $1 AND available_at <= $2 ORDER BY available_at, id LIMIT $5)
@@ -235,6 +240,7 @@ async fn claim(
     length: Duration,
 ) -> Result<Answer, sqlx::Error> {
     let (now, lease) = (Micros::wall(), Uuid::new_v4());
+    sqlx::query(BURY_WORN).bind(now.0).execute(&mut **transaction).await?;
     let rows: Vec<(i64, Vec<u8>, i64, i64)> = sqlx::query_as(CLAIM)
         .bind(lane_name(lane))
         .bind(now.0)

@@ -108,10 +108,10 @@ impl Confirms {
             return;
         };
         let headers = message.properties.headers().as_ref();
-        if let Some(AMQPValue::LongLongInt(tag)) = headers.and_then(|headers| headers.inner().get(TAG)) {
-            if !self.returned.contains(tag) {
-                self.returned.push(*tag);
-            }
+        if let Some(AMQPValue::LongLongInt(tag)) = headers.and_then(|headers| headers.inner().get(TAG))
+            && !self.returned.contains(tag)
+        {
+            self.returned.push(*tag);
         }
     }
 

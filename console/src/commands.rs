@@ -1,0 +1,30 @@
+//! The commands, one file per noun.
+
+pub(crate) mod conversation;
+pub(crate) mod dead;
+pub(crate) mod demo;
+pub(crate) mod keys;
+pub(crate) mod ledger;
+pub(crate) mod migrate;
+pub(crate) mod queue;
+pub(crate) mod send;
+
+use clap::Args;
+
+/// Who acts, for the audit.
+#[derive(Debug, Args)]
+pub(crate) struct Actor {
+    /// Who acts, as the audit will name them [default: $USER, or "operator"]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Actor {
+    /// The name.
+    pub(crate) fn name(&self) -> String {
+        let given = self.name.clone().filter(|name| !name.trim().is_empty());
+        given
+            .or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+            .unwrap_or_else(|| "operator".into())
+    }
+}
