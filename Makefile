@@ -21,9 +21,9 @@ lint: ## formatting and lints, warnings being errors
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 bench: setup ## measure speed and memory beside a bare path, and write docs/benchmarks.md
-	$(CARGO) build --release --bin bench --bin bare --bin ingress --bin worker
+	$(CARGO) build --release -p ingress -p worker -p bench
 	target/release/bench --write
 
 bench-build: ## time a clean debug build of the workspace, and write docs/benchmarks.md
-	$(CARGO) build --release --bin bench
+	$(CARGO) build --release -p bench
 	target/release/bench --write build
