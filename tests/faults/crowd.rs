@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use common::domain::Micros;
 use common::providers::samples::{self, Text};
+use futures_util::StreamExt;
 use stand_ins::{GraphBehaviour, ModelBehaviour};
 
-use super::{dead_letters, marks, repeat_marks};
+use super::{dead_letters, marks, repeat_marks, waits};
 use crate::contracts::eventually;
 use crate::stack::{APP_SECRET, Doors, Plan, Stack};
 
 const BURSTS: u32 = 3;
 const PER_BURST: u32 = 2;
+/// Posts that are under way at the same time.
+const AT_ONCE: usize = 16;
 
 fn name(customer: usize) -> String {
     format!("1555{customer:07}")
@@ -27,10 +30,9 @@ async fn burst(stack: &Stack, customer: usize, burst: u32) {
         marks.map(|mark| (format!("wamid.{customer}-{mark}"), format!("Question #{mark}"))).collect();
     let texts: Vec<Text<'_>> = said.iter().map(|(id, body)| Text { id, from: &from, body }).collect();
     let body = samples::whatsapp_texts(&texts, Micros::wall());
-    eventually("a burst is accepted", async || {
-        stack.post_signed("whatsapp", APP_SECRET, body.clone()).await.status().is_success()
-    })
-    .await;
+    while !stack.post_signed("whatsapp", APP_SECRET, body.clone()).await.status().is_success() {
+        eventually("the ingress is ready", async || stack.ingress.readiness(&stack.http).await.unwrap_or(false)).await;
+    }
 }
 
 fn dawdle(most: u64) -> Duration {
@@ -38,7 +40,9 @@ fn dawdle(most: u64) -> Duration {
 }
 
 async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, customers: usize) {
-    let mut stack = Plan::on(doors).await.workers(4).start().await;
+    // Longer than usual: a busy machine with four workers is not what is tried here.
+    let waits = waits(&[("lease_seconds", 6.0), ("confirm_seconds", 5.0), ("send_timeout_seconds", 5.0)]);
+    let mut stack = Plan::on(doors).await.workers(4).file(&waits).start().await;
     stack.model.answer_with(repeat_marks);
     for _ in 0..customers * 8 {
         stack.model.next(ModelBehaviour::Delay(dawdle(80)));
@@ -46,7 +50,8 @@ async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, c
     }
     let began = Instant::now();
     for number in 0..BURSTS {
-        futures_util::future::join_all((0..customers).map(|customer| burst(&stack, customer, number))).await;
+        let bursts = (0..customers).map(|customer| burst(&stack, customer, number));
+        futures_util::stream::iter(bursts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
         if number > 0 {
             // In the midst of it.
             stack.graph.wait_for(stack.graph.sends().len() + 10).await.unwrap();
@@ -56,11 +61,15 @@ async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, c
         }
     }
     let messages = i64::try_from(customers).unwrap() * i64::from(BURSTS * PER_BURST);
-    eventually("everybody is answered", async || {
-        let ledger = stack.store.ledger(None).await.unwrap();
-        ledger.accepted == messages && ledger.pending == 0
-    })
-    .await;
+    let mut left = messages + 1;
+    while left > 0 {
+        let before = left;
+        eventually("somebody more is answered", async || {
+            left = messages - stack.store.ledger(None).await.unwrap().ended.values().sum::<i64>();
+            left < before
+        })
+        .await;
+    }
     let ledger = stack.settled().await;
     eprintln!(
         "{doors:?}: {messages} messages, {} sends, {} unknown in {:?}",

@@ -81,7 +81,8 @@ async fn an_ingress_finishes_the_request_that_it_has_begun() {
 async fn a_rolling_restart_loses_doubles_and_reorders_nothing(doors: Doors) {
     const CUSTOMERS: u32 = 20;
     const EACH: u32 = 3;
-    let mut stack = Plan::on(doors).await.workers(2).start().await;
+    // Nobody crashes here, so no lease has to run out.
+    let mut stack = Plan::on(doors).await.workers(2).file(&waits(&[("lease_seconds", 15.0)])).start().await;
     stack.model.answer_with(repeat_marks);
     let name = |customer: u32| format!("155501{:02}", 60 + customer);
     let mut events = Vec::new();

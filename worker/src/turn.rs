@@ -98,6 +98,9 @@ impl Turns {
                 Pass::Zombie => {
                     metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
                     tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+                    if let Err(error) = self.desk.store.lost_alive(&claim).await {
+                        tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+                    }
                     break;
                 }
             }
