@@ -11,7 +11,7 @@ use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend
 use common::telemetry::field;
 use tracing::Instrument;
 
-use crate::channels::{Channel, Outgoing, Refusal, SendOutcome};
+use crate::channels::{Channel, Outgoing, Refusal, RefusalClass, SendOutcome};
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
 use crate::recovery::{self, Class, Decision, Failure};
@@ -84,7 +84,8 @@ impl Deliveries {
             in_reply_to: begun.in_reply_to.clone(),
         };
         let end = match self.desk.channels.for_source(&claim.source) {
-            None => self.dead(claim, &begun, Class::Misconfigured, "source_not_configured"),
+            // Ours to fix, so it is held like any other setting that is wrong.
+            None => self.refused(claim, &begun, &not_configured()).await?,
             Some(channel) if self.window_closed(claim, &*channel).await? => {
                 self.dead(claim, &begun, Class::Stale, "window_closed")
             }
@@ -163,4 +164,8 @@ impl Deliveries {
             body: None,
         }))
     }
+}
+
+fn not_configured() -> Refusal {
+    Refusal { class: RefusalClass::NotConfigured, code: "source_not_configured".to_owned(), retry_after: None }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use common::domain::ConversationId;
 use common::shutdown::Stop;
 use common::store::StoreError;
 use common::telemetry::field;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -32,15 +34,20 @@ pub trait Work: Send + Sync + 'static {
 /// One slot, held while a conversation is served.
 #[derive(Debug)]
 pub struct Slot {
-    _permit: OwnedSemaphorePermit,
+    /// Absent only once the slots are closed, which they never are.
+    permit: Option<OwnedSemaphorePermit>,
     slots: Arc<Semaphore>,
     size: u32,
 }
 
 impl Slot {
-    /// Waits until every other slot is free and keeps them: the conversation runs alone in this process.
-    pub async fn alone(&self) -> Option<OwnedSemaphorePermit> {
-        self.slots.clone().acquire_many_owned(self.size.saturating_sub(1)).await.ok()
+    /// Gives this slot up and waits until all are free: the conversation runs alone in this process. Two that want to
+    /// be alone at once take turns, since neither keeps a slot while it waits.
+    pub async fn alone(self) -> Self {
+        let Self { permit, slots, size } = self;
+        drop(permit);
+        let all = slots.clone().acquire_many_owned(size).await.ok();
+        Self { permit: all, slots, size }
     }
 }
 
@@ -78,8 +85,8 @@ impl Dispatch {
                 () = stop.wait() => break,
                 _ = tick.tick() => backlog = self.sweep_once(&work).await,
                 () = freed.notified(), if backlog => backlog = self.sweep_once(&work).await,
-                Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                    backlog |= !self.ended(&work, ended.ok());
+                Some(Ok(ended)) = self.running.join_next(), if !self.running.is_empty() => {
+                    backlog |= !self.ended(&work, ended);
                 }
                 conversation = self.ear.next() => backlog |= !self.ring(&work, conversation),
             }
@@ -119,12 +126,8 @@ impl Dispatch {
         self.dispatch(work, conversation)
     }
 
-    /// A service has ended. `None`: it panicked, and nobody knows which; only the store does.
-    fn ended<W: Work>(&mut self, work: &Arc<W>, conversation: Option<ConversationId>) -> bool {
-        let Some(conversation) = conversation else {
-            self.serving.clear();
-            return false;
-        };
+    /// A service has ended, and begins again if it was rung for meanwhile; false when no slot is free for that.
+    fn ended<W: Work>(&mut self, work: &Arc<W>, conversation: ConversationId) -> bool {
         match self.serving.remove(&conversation) {
             Some(true) => self.dispatch(work, conversation),
             Some(false) | None => true,
@@ -134,11 +137,13 @@ impl Dispatch {
     /// Serves a conversation in a slot of its own; false when none is free.
     fn dispatch<W: Work>(&mut self, work: &Arc<W>, conversation: ConversationId) -> bool {
         let Ok(permit) = self.slots.clone().try_acquire_owned() else { return false };
-        let slot = Slot { _permit: permit, slots: self.slots.clone(), size: self.size };
+        let slot = Slot { permit: Some(permit), slots: self.slots.clone(), size: self.size };
         let (work, freed) = (work.clone(), self.freed.clone());
         self.serving.insert(conversation, false);
         self.running.spawn(async move {
-            work.serve(conversation, slot).await;
+            if AssertUnwindSafe(work.serve(conversation, slot)).catch_unwind().await.is_err() {
+                tracing::error!({ field::CONVERSATION } = %conversation, { field::OUTCOME } = "panicked", "a service ended badly");
+            }
             freed.notify_one();
             conversation
         });
@@ -196,6 +201,17 @@ mod tests {
         stopper.stop();
         work.let_go.notify_one();
         running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_that_want_to_be_alone_take_turns() {
+        let slots = Arc::new(Semaphore::new(4));
+        let slot = || Slot { permit: slots.clone().try_acquire_owned().ok(), slots: slots.clone(), size: 4 };
+        let (first, second) = (slot(), slot());
+        let first = tokio::spawn(async move { drop(first.alone().await) });
+        let second = tokio::spawn(async move { drop(second.alone().await) });
+        let both = async { first.await.and(second.await) };
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("neither waits for ever").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 mod draft;
 mod ending;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use common::domain::{EventId, Floor, TurnId};
@@ -14,6 +15,7 @@ use common::shutdown::Stop;
 use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
+use futures_util::FutureExt;
 use serde_json::json;
 use tracing::Instrument;
 
@@ -29,6 +31,22 @@ pub struct Turns {
     pub desk: Arc<Desk>,
     /// Raised when the worker drains.
     pub stop: Stop,
+}
+
+/// Counts a turn as under way for as long as it is held, however it ends.
+struct InFlight;
+
+impl InFlight {
+    fn enter() -> Self {
+        metrics::gauge!(names::TURNS_IN_FLIGHT).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(names::TURNS_IN_FLIGHT).decrement(1.0);
+    }
 }
 
 /// How one pass over a claim ended.
@@ -66,7 +84,10 @@ impl Work for Turns {
                     { field::FENCE } = claim.fence,
                     { field::TRACE } = tracing::field::Empty,
                 );
-                self.hold(claim, &slot).instrument(span).await;
+                let held = AssertUnwindSafe(self.hold(claim.clone(), slot).instrument(span)).catch_unwind().await;
+                if held.is_err() {
+                    self.panicked(&claim).await;
+                }
             }
             // Nothing due, or somebody else has it.
             Ok(None) => {}
@@ -77,10 +98,10 @@ impl Work for Turns {
 
 impl Turns {
     /// Passes over a claim until it ends.
-    async fn hold(&self, claim: Claimed, slot: &Slot) {
-        metrics::gauge!(names::TURNS_IN_FLIGHT).increment(1.0);
+    async fn hold(&self, claim: Claimed, slot: Slot) {
+        let _in_flight = InFlight::enter();
         // A conversation whose claims keep ending without a word runs once with no other turn beside it.
-        let _alone = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { None };
+        let _slot = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { slot };
         let mut claim = claim;
         loop {
             let pass = match self.pass(&claim).await {
@@ -105,7 +126,16 @@ impl Turns {
                 }
             }
         }
-        metrics::gauge!(names::TURNS_IN_FLIGHT).decrement(1.0);
+    }
+
+    /// The turn's own code failed. Its claim counts as one that ended without a word, so that a message which always
+    /// does this is parked; but it is not kept alive by a worker that lives on.
+    async fn panicked(&self, claim: &Claimed) {
+        metrics::counter!(names::TURNS, "outcome" => "panicked").increment(1);
+        tracing::error!({ field::CONVERSATION } = %claim.conversation, { field::OUTCOME } = "panicked", "a turn failed");
+        if let Err(error) = self.desk.store.hand_back(claim, HandBack::Crashed).await {
+            tracing::error!({ field::ERROR } = %error, "a failed turn's claim is kept until this worker ends");
+        }
     }
 
     /// One turn over everything pending.

@@ -57,6 +57,8 @@ pub enum HandBack {
     },
     /// Our own store was out: as if the claim had not been.
     Uncounted,
+    /// The turn's own code failed: the claim goes back, and counts as one that ended without a word.
+    Crashed,
 }
 
 impl Store {
@@ -139,6 +141,12 @@ impl Store {
                              attempts = attempts + $5, one_by_one = (one_by_one OR $6) \
                            WHERE id = $1 AND lease_owner = $2 AND fence = $3";
                 self.main.write(sql, args![id, worker, claim.fence, at, counted, one_by_one]).await?
+            }
+            HandBack::Crashed => {
+                let at = self.main.now().await? + self.timing.sweep;
+                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, next_at = $4 \
+                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+                self.main.write(sql, args![id, worker, claim.fence, at]).await?
             }
             HandBack::Uncounted => {
                 let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, \
