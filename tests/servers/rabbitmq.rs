@@ -18,7 +18,7 @@ const PASSWORD: &str = "only-for-tests";
 /// A node, running or not.
 pub(crate) struct Broker {
     /// Removed when the broker is dropped.
-    _folder: Folder,
+    folder: Folder,
     environment: Vec<(&'static str, String)>,
     port: u16,
     epmd_port: u16,
@@ -71,7 +71,7 @@ impl Broker {
         let config = folder.write("rabbitmq.conf", &format!("{settings}log.console = false\n"));
         let environment = environment(&folder, &config, node, epmd_port);
         let (running, free) = (Mutex::new(None), Mutex::new(names));
-        Self { _folder: folder, environment, port, epmd_port, programs, running, free }
+        Self { folder, environment, port, epmd_port, programs, running, free }
     }
 
     /// Starts it, also after [`stop`](Self::stop), with all that it held. Returns once it takes connections.
@@ -98,7 +98,7 @@ impl Broker {
     }
 
     /// Where the node keeps everything it was given.
-    pub(crate) fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder.path
     }
 
