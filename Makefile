@@ -4,10 +4,10 @@ CARGO ?= cargo
 # Most tests wait for a server more than they compute.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: help setup test lint
+.PHONY: help setup test lint bench bench-build
 
 help: ## tell the choices
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what building and testing need and this machine lacks (starts no service)
 	@sh .ci/setup
@@ -19,3 +19,11 @@ test: setup ## start private servers and run every test on every backend
 lint: ## formatting and lints, warnings being errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: setup ## measure speed and memory beside a bare path, and write docs/benchmarks.md
+	$(CARGO) build --release -p ingress -p worker -p bench
+	target/release/bench --write
+
+bench-build: ## time a clean debug build of the workspace, and write docs/benchmarks.md
+	$(CARGO) build --release -p bench
+	target/release/bench --write build

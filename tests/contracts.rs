@@ -3,6 +3,7 @@
 mod queue; // the queue door: SQLite and RabbitMQ
 mod rabbitmq_supervision; // what becomes of publishers and consumers when the broker misbehaves
 mod sqlite_queue; // the embedded queue's file
+mod store; // the store door: SQLite and PostgreSQL
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -1,3 +1,5 @@
+//! What an ingress accepts, and what it hands to the queue.
+
 use std::sync::Arc;
 
 use common::domain::{Content, Event, Kind};

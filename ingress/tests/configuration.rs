@@ -1,3 +1,5 @@
+//! What an ingress refuses to start with, and what it names.
+
 use common::config::ConfigError;
 use ingress::IngressConfig;
 

@@ -1,3 +1,5 @@
+//! Slow, long and half-closed connections.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What an ingress logs, and what it never does.
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 

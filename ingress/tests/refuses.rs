@@ -1,3 +1,5 @@
+//! What an ingress refuses, with the exact answer.
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

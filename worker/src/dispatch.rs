@@ -1,8 +1,11 @@
 //! Dispatch: bounded slots, filled by rings and by a sweep that trusts no ring.
 //!
 //! Turns and deliveries are two instances of it. A ring that finds no free slot is forgotten: as soon as a slot is
-//! free, the sweep asks the store, longest waiting first, so a flood of rings can starve nobody.
+//! free, the sweep asks the store, longest waiting first, so a flood of rings can starve nobody. A conversation is
+//! served once at a time in a process: when the store is slow, a sweep finds again what was not claimed yet, and
+//! asking for it again would make the store slower still.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +52,9 @@ pub struct Dispatch {
     size: u32,
     sweep: Duration,
     freed: Arc<Notify>,
-    running: JoinSet<()>,
+    running: JoinSet<ConversationId>,
+    /// What is being served, and whether it was rung for meanwhile.
+    serving: HashMap<ConversationId, bool>,
 }
 
 impl Dispatch {
@@ -57,7 +62,8 @@ impl Dispatch {
     #[must_use]
     pub fn new(ear: Ear, size: u32, sweep: Duration) -> Self {
         let slots = Arc::new(Semaphore::new(size as usize));
-        Self { ear, slots, size, sweep, freed: Arc::new(Notify::new()), running: JoinSet::new() }
+        let (freed, running) = (Arc::new(Notify::new()), JoinSet::new());
+        Self { ear, slots, size, sweep, freed, running, serving: HashMap::new() }
     }
 
     /// Serves until the stop is raised, then waits for what is under way.
@@ -72,8 +78,10 @@ impl Dispatch {
                 () = stop.wait() => break,
                 _ = tick.tick() => backlog = self.sweep_once(&work).await,
                 () = freed.notified(), if backlog => backlog = self.sweep_once(&work).await,
-                conversation = self.ear.next() => backlog |= !self.dispatch(&work, conversation),
-                Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                    backlog |= !self.ended(&work, ended.ok());
+                }
+                conversation = self.ear.next() => backlog |= !self.ring(&work, conversation),
             }
         }
         while self.running.join_next().await.is_some() {}
@@ -89,7 +97,9 @@ impl Dispatch {
             Ok(found) => {
                 let full = found.len() >= free;
                 for conversation in found {
-                    self.dispatch(work, conversation);
+                    if !self.serving.contains_key(&conversation) {
+                        self.dispatch(work, conversation);
+                    }
                 }
                 full
             }
@@ -100,15 +110,120 @@ impl Dispatch {
         }
     }
 
+    /// Serves a conversation that was rung for, now or again after what is under way; false when no slot is free.
+    fn ring<W: Work>(&mut self, work: &Arc<W>, conversation: ConversationId) -> bool {
+        if let Some(again) = self.serving.get_mut(&conversation) {
+            *again = true;
+            return true;
+        }
+        self.dispatch(work, conversation)
+    }
+
+    /// A service has ended. `None`: it panicked, and nobody knows which; only the store does.
+    fn ended<W: Work>(&mut self, work: &Arc<W>, conversation: Option<ConversationId>) -> bool {
+        let Some(conversation) = conversation else {
+            self.serving.clear();
+            return false;
+        };
+        match self.serving.remove(&conversation) {
+            Some(true) => self.dispatch(work, conversation),
+            Some(false) | None => true,
+        }
+    }
+
     /// Serves a conversation in a slot of its own; false when none is free.
     fn dispatch<W: Work>(&mut self, work: &Arc<W>, conversation: ConversationId) -> bool {
         let Ok(permit) = self.slots.clone().try_acquire_owned() else { return false };
         let slot = Slot { _permit: permit, slots: self.slots.clone(), size: self.size };
         let (work, freed) = (work.clone(), self.freed.clone());
+        self.serving.insert(conversation, false);
         self.running.spawn(async move {
             work.serve(conversation, slot).await;
             freed.notify_one();
+            conversation
         });
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::bell;
+
+    /// Work that is always found and never ends before it is let go.
+    struct Endless {
+        conversation: ConversationId,
+        begun: AtomicUsize,
+        found: Notify,
+        let_go: Notify,
+    }
+
+    impl Work for Endless {
+        async fn find(&self, _limit: usize) -> Result<Vec<ConversationId>, StoreError> {
+            self.found.notify_one();
+            Ok(vec![self.conversation])
+        }
+
+        async fn serve(&self, _conversation: ConversationId, _slot: Slot) {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.let_go.notified().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conversation_is_served_once_at_a_time_however_often_it_is_found() {
+        let (_bell, ear) = bell::bell();
+        let (stopper, stop) = common::shutdown::channel();
+        let work = Arc::new(Endless {
+            conversation: ConversationId::random(),
+            begun: AtomicUsize::new(0),
+            found: Notify::new(),
+            let_go: Notify::new(),
+        });
+        let running = tokio::spawn(Dispatch::new(ear, 8, Duration::from_secs(1)).run(work.clone(), stop));
+        for _ in 0..5 {
+            work.found.notified().await;
+        }
+        assert_eq!(work.begun.load(Ordering::SeqCst), 1);
+        work.let_go.notify_one();
+        for _ in 0..2 {
+            work.found.notified().await;
+        }
+        assert_eq!(work.begun.load(Ordering::SeqCst), 2, "and again once it has ended");
+        stopper.stop();
+        work.let_go.notify_one();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ring_during_a_service_is_answered_by_another_after_it() {
+        let (bell, ear) = bell::bell();
+        let (stopper, stop) = common::shutdown::channel();
+        let work = Arc::new(Endless {
+            conversation: ConversationId::random(),
+            begun: AtomicUsize::new(0),
+            found: Notify::new(),
+            let_go: Notify::new(),
+        });
+        // The first sweep begins it, and the next is far away.
+        let running = tokio::spawn(Dispatch::new(ear, 8, Duration::from_secs(3_600)).run(work.clone(), stop));
+        work.found.notified().await;
+        bell.ring(work.conversation, Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(work.begun.load(Ordering::SeqCst), 1);
+        work.let_go.notify_one();
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while work.begun.load(Ordering::SeqCst) < 2 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("it is served again");
+        stopper.stop();
+        work.let_go.notify_one();
+        running.await.unwrap();
     }
 }

@@ -98,6 +98,9 @@ impl Turns {
                 Pass::Zombie => {
                     metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
                     tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+                    if let Err(error) = self.desk.store.lost_alive(&claim).await {
+                        tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+                    }
                     break;
                 }
             }
@@ -158,7 +161,7 @@ impl Turns {
     }
 
     /// The store failed in mid-turn. Nothing of the turn counts; the claim goes back as if it had not been, as soon
-    /// as the store answers, or runs out.
+    /// as the store answers; a drain lets it run out.
     async fn give_up(&self, claim: &Claimed, error: &StoreError) -> Pass {
         tracing::error!({ field::ERROR } = %error, { field::OUTCOME } = "store_failed", "a turn could not go on");
         metrics::counter!(names::TURNS, "outcome" => "store_failed").increment(1);
@@ -173,10 +176,10 @@ impl Turns {
                 HandBack::Retry { at: claim.at + self.desk.timing.lease, counted: 1, one_by_one: true }
             }
         };
-        let deadline = tokio::time::Instant::now() + self.desk.timing.lease;
+        // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.
         while let Err(error) = self.desk.store.hand_back(claim, how).await {
             tracing::warn!({ field::ERROR } = %error, "a claim could not be handed back yet");
-            if tokio::time::Instant::now() >= deadline {
+            if self.stop.is_raised() {
                 break;
             }
             tokio::time::sleep(self.desk.timing.sweep).await;

@@ -150,6 +150,17 @@ impl Store {
         Ok(touched == 1)
     }
 
+    /// A worker that lost its claim by being slow reports that it lives: no crash ended it, so it does not count as
+    /// one. The claim that is running now keeps its own count.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn lost_alive(&self, claim: &Claimed) -> Result<(), StoreError> {
+        let sql = "UPDATE conversation SET claims = claims - 1 WHERE id = $1 AND fence > $2 \
+                     AND claims > CASE WHEN lease_owner IS NULL THEN 0 ELSE 1 END";
+        self.main.write(sql, args![claim.conversation.uuid(), claim.fence]).await.map(drop)
+    }
+
     /// Whether a claim still holds with the floor it was made under; false tells a running model call to stop.
     ///
     /// # Errors

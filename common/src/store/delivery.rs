@@ -173,7 +173,8 @@ impl Store {
         let head = "SELECT o.id AS id, o.next_at AS next_at, o.author AS author, o.epoch AS queued_under, \
                       c.floor AS floor, c.epoch AS epoch \
                     FROM outbox o JOIN conversation c ON c.id = o.conversation_id \
-                    WHERE o.conversation_id = $1 AND o.state = 'queued' ORDER BY o.ordinal LIMIT 1";
+                    WHERE o.conversation_id = $1 AND o.state IN ('queued', 'sending') AND o.state = 'queued' \
+                    ORDER BY o.ordinal LIMIT 1";
         let Some(row) = self.main.read_maybe(head, args![claim.conversation.uuid()]).await? else {
             return Ok(NextSend::Nothing);
         };
@@ -200,7 +201,9 @@ impl Store {
     /// Whatever was begun under an earlier claim. Conditional on this one, so that a sender who has lost his cannot
     /// declare the work of his successor unknown.
     async fn give_up_orphans(&self, claim: &DeliveryClaim) -> Result<(), StoreError> {
-        let begun = "SELECT 1 AS found FROM outbox WHERE conversation_id = $1 AND state = 'sending' LIMIT 1";
+        // Both conditions on the state: SQLite takes the index of open rows only where its own words are repeated.
+        let begun = "SELECT 1 AS found FROM outbox WHERE conversation_id = $1 AND state IN ('queued', 'sending') \
+                       AND state = 'sending' LIMIT 1";
         if self.main.read_maybe(begun, args![claim.conversation.uuid()]).await?.is_none() {
             return Ok(());
         }
@@ -231,7 +234,8 @@ impl Store {
         let now = tx.now();
         let lock = "UPDATE conversation SET send_until = $4 WHERE id = $1 AND send_owner = $2 AND send_fence = $3 \
                     RETURNING floor, epoch";
-        let until = now + self.timing.lease + patience;
+        // As long as a renewal gives, so that what a dead sender had begun is found as soon as what it held.
+        let until = now + self.timing.lease;
         let owner = claim.worker.uuid();
         let locked = tx.maybe(lock, args![claim.conversation.uuid(), owner, claim.fence, until]).await?;
         let Some(locked) = locked else { return Ok(Begun::Lost) };

@@ -178,6 +178,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_open ON outbox (conversation_id, ordinal) WHERE state IN ('queued', 'sending');
 CREATE INDEX outbox_unknown ON outbox (ended_at) WHERE state = 'unknown' AND closed_at IS NULL;
+CREATE INDEX outbox_unknown_of ON outbox (conversation_id) WHERE state = 'unknown' AND closed_at IS NULL;
 CREATE INDEX outbox_turn ON outbox (turn_id);
 CREATE INDEX outbox_provider ON outbox (provider_digest) WHERE provider_digest IS NOT NULL;
 CREATE INDEX outbox_created ON outbox (created_at);

@@ -73,10 +73,11 @@ impl Replay {
             return Err(ReplayRefused::NotOpen(self.id, letter.state).into());
         }
         let source = source_of(settings, letter)?;
-        let Event::Unparsed { raw, .. } = store.dead_event(letter).await?.event else {
+        let kept = store.dead_event(letter).await?;
+        let Event::Unparsed { raw, .. } = kept.event else {
             return Err(Failure::found(format!("dead letter {} holds no bytes to read again", self.id)));
         };
-        let events = providers::parse_again(source, &raw, None);
+        let events = providers::parse_again(source, &raw, kept.provider_id.as_deref());
         let still = events.iter().find_map(|inbound| match &inbound.event {
             Event::Unparsed { problem, .. } => Some(problem),
             _ => None,

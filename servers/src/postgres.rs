@@ -14,7 +14,7 @@ const USER: &str = "handrail";
 const PASSWORD: &str = "only-for-tests";
 
 /// A server, running or not.
-pub(crate) struct Postgres {
+pub struct Postgres {
     folder: Folder,
     port: u16,
     programs: PathBuf,
@@ -29,12 +29,12 @@ struct Owner {
 }
 
 /// A fresh database's URL, on the shared server.
-pub(crate) async fn database() -> String {
+pub async fn database() -> String {
     shared().database().await
 }
 
 /// The server that tests share; it must not be stopped.
-pub(crate) fn shared() -> &'static Postgres {
+pub fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(|| {
         let server = Postgres::prepare();
@@ -45,7 +45,7 @@ pub(crate) fn shared() -> &'static Postgres {
 
 impl Postgres {
     /// A server with an empty cluster, not started: for tests that break it.
-    pub(crate) fn prepare() -> Self {
+    pub fn prepare() -> Self {
         let folder = Folder::make("handrail-postgres-");
         let owner = owner();
         let data = folder.path.join("data");
@@ -70,7 +70,7 @@ impl Postgres {
     }
 
     /// Starts it, also after [`stop`](Self::stop), with all that it held. Returns once it takes connections.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         let mut running = self.running.lock().unwrap();
         assert!(running.is_none(), "it runs already");
         let data = self.folder.path.join("data");
@@ -85,7 +85,7 @@ impl Postgres {
     }
 
     /// Ends it at once; what was committed is on disk.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         // A test that failed while starting it still ends it.
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -102,7 +102,7 @@ impl Postgres {
     }
 
     /// A fresh database's URL.
-    pub(crate) async fn database(&self) -> String {
+    pub async fn database(&self) -> String {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("the private server");

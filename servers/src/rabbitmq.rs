@@ -16,7 +16,7 @@ const USER: &str = "handrail";
 const PASSWORD: &str = "only-for-tests";
 
 /// A node, running or not.
-pub(crate) struct Broker {
+pub struct Broker {
     /// Removed when the broker is dropped.
     folder: Folder,
     environment: Vec<(&'static str, String)>,
@@ -34,20 +34,20 @@ struct Running {
 }
 
 /// A virtual host that nobody else uses.
-pub(crate) struct Vhost {
+pub struct Vhost {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// For `QUEUE_URL`.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 /// A fresh virtual host on the shared node.
-pub(crate) fn vhost() -> Vhost {
+pub fn vhost() -> Vhost {
     shared().vhost()
 }
 
 /// The node that tests share; it must not be stopped, nor its alarms raised.
-pub(crate) fn shared() -> &'static Broker {
+pub fn shared() -> &'static Broker {
     static SHARED: OnceLock<Broker> = OnceLock::new();
     SHARED.get_or_init(|| {
         let broker = Broker::prepare(VHOSTS);
@@ -58,7 +58,7 @@ pub(crate) fn shared() -> &'static Broker {
 
 impl Broker {
     /// A node with `vhosts` virtual hosts, not started: for tests that break it.
-    pub(crate) fn prepare(vhosts: usize) -> Self {
+    pub fn prepare(vhosts: usize) -> Self {
         static NODES: AtomicU32 = AtomicU32::new(0);
         let programs = std::iter::once(PathBuf::from("/usr/lib/rabbitmq/bin")).chain(search_path());
         let programs = find("rabbitmq-server", programs).parent().expect("a folder").to_owned();
@@ -75,7 +75,7 @@ impl Broker {
     }
 
     /// Starts it, also after [`stop`](Self::stop), with all that it held. Returns once it takes connections.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         let mut running = self.running.lock().unwrap();
         assert!(running.is_none(), "it runs already");
         let port = self.epmd_port.to_string();
@@ -87,23 +87,23 @@ impl Broker {
     }
 
     /// Kills it, as a power cut would; what it had confirmed is on disk.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         // A test that failed while starting it still ends it.
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Stalls it, its sockets open and silent, or lets it go on.
-    pub(crate) fn freeze(&self, frozen: bool) {
+    pub fn freeze(&self, frozen: bool) {
         self.running.lock().unwrap().as_ref().expect("it runs").node.freeze(frozen);
     }
 
     /// Where the node keeps everything it was given.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &std::path::Path {
         &self.folder.path
     }
 
     /// A fresh virtual host.
-    pub(crate) fn vhost(&self) -> Vhost {
+    pub fn vhost(&self) -> Vhost {
         let mut free = self.free.lock().unwrap();
         if free.is_empty() {
             free.extend(self.make_vhosts());
@@ -126,7 +126,7 @@ impl Broker {
     }
 
     /// Runs `rabbitmqctl` on this node; a failure is a panic with what it said.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
+    pub fn ctl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(self.programs.join("rabbitmqctl"));
         command.args(["--quiet"]).args(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -138,17 +138,17 @@ impl Broker {
     }
 
     /// Evaluates Erlang on this node.
-    pub(crate) fn eval(&self, expression: &str) -> String {
+    pub fn eval(&self, expression: &str) -> String {
         self.ctl(&["eval", expression])
     }
 
     /// Raises the memory alarm, or ends it: publishing connections are blocked meanwhile.
-    pub(crate) fn alarm(&self, raised: bool) {
+    pub fn alarm(&self, raised: bool) {
         self.ctl(&["set_vm_memory_high_watermark", if raised { "0.00001" } else { "0.4" }]);
     }
 
     /// Removes the binding that leads a routing key to its queue.
-    pub(crate) fn unbind(&self, vhost: &Vhost, queue: &str) {
+    pub fn unbind(&self, vhost: &Vhost, queue: &str) {
         let name = &vhost.name;
         self.eval(&format!(
             "rabbit_binding:remove({{binding, {{resource, <<\"{name}\">>, exchange, <<\"handrail\">>}}, <<\"{queue}\">>, \
@@ -157,7 +157,7 @@ impl Broker {
     }
 
     /// Closes every connection to a virtual host.
-    pub(crate) fn close_connections(&self, vhost: &Vhost) {
+    pub fn close_connections(&self, vhost: &Vhost) {
         self.ctl(&["close_all_connections", "--vhost", &vhost.name, "a test closes it"]);
     }
 }
