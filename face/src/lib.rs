@@ -13,7 +13,8 @@ pub use serve::{Peer, Server};
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
-use tower_http::set_header::SetResponseHeaderLayer;
+use axum::response::Response;
+use tower::util::MapResponseLayer;
 
 /// The headers of every answer: nothing here is to be cached, sniffed, framed or run.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -24,9 +25,15 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// Puts the security headers on every answer of a router that has not set its own.
+/// Puts the security headers on every answer of a router that has not set its own. One layer for all of them: every
+/// request copies each layer of its route, so five cost more than what they do.
 pub fn secured(router: Router) -> Router {
-    HEADERS.into_iter().fold(router, |router, (name, value)| {
-        router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
-    })
+    router.layer(MapResponseLayer::new(with_headers))
+}
+
+fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
