@@ -166,6 +166,7 @@ send_timeout_seconds = 2
 unknown_wait_seconds = 2
 unknown_hold_seconds = 1
 drain_seconds = 10
+confirm_seconds = 5
 ";
 
 async fn open_store(settings: &HashMap<String, String>) -> Store {

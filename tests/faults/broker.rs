@@ -8,7 +8,7 @@ use reqwest::Response;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-use super::dead_letters;
+use super::{dead_letters, waits};
 use crate::contracts::eventually;
 use crate::servers::rabbitmq::{self, Broker, Vhost};
 use crate::stack::{APP_SECRET, Doors, Plan, Stack, message_id};
@@ -19,7 +19,8 @@ const TIMELY: Duration = Duration::from_millis(800 + 700);
 
 /// RabbitMQ before an embedded store.
 async fn plan(vhost: &Vhost) -> Plan {
-    Plan::on(Doors::Embedded).await.with("QUEUE_URL", &vhost.url)
+    let plan = Plan::on(Doors::Embedded).await.with("QUEUE_URL", &vhost.url);
+    plan.file(&waits(&[("confirm_seconds", 0.8)]))
 }
 
 async fn attempt(stack: &Stack, id: &str) -> Response {

@@ -40,8 +40,10 @@ fn dawdle(most: u64) -> Duration {
 }
 
 async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, customers: usize) {
-    // Longer than usual: a busy machine with four workers is not what is tried here.
-    let waits = waits(&[("lease_seconds", 6.0), ("confirm_seconds", 5.0), ("send_timeout_seconds", 5.0)]);
+    // Longer than usual: what a busy machine makes slow is not tried here. A predecessor that a killed worker had taken
+    // from the embedded queue comes back after ten seconds.
+    let longer = [("lease_seconds", 6.0), ("send_timeout_seconds", 5.0), ("predecessor_seconds", 40.0)];
+    let waits = waits(&longer);
     let mut stack = Plan::on(doors).await.workers(4).file(&waits).start().await;
     stack.model.answer_with(repeat_marks);
     for _ in 0..customers * 8 {
@@ -105,10 +107,10 @@ fn assert_in_order_and_once(stack: &Stack, customers: usize, unknown: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_answered_in_order_and_once_while_workers_die_embedded() {
-    a_crowd_is_answered_in_order_and_once_while_workers_die(Doors::Embedded, 60).await;
+    a_crowd_is_answered_in_order_and_once_while_workers_die(Doors::Embedded, 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_answered_in_order_and_once_while_workers_die_on_servers() {
-    a_crowd_is_answered_in_order_and_once_while_workers_die(Doors::Servers, 200).await;
+    a_crowd_is_answered_in_order_and_once_while_workers_die(Doors::Servers, 100).await;
 }

@@ -2,7 +2,7 @@
 
 use tokio::task::block_in_place;
 
-use super::{dead_letters, marks, repeat_marks};
+use super::{dead_letters, marks, repeat_marks, waits};
 use crate::contracts::eventually;
 use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq;
@@ -15,7 +15,9 @@ async fn an_outage_of_the_database_pauses_the_worker_and_loses_doubles_and_kills
     let database = Postgres::prepare();
     block_in_place(|| database.start());
     let vhost = block_in_place(rabbitmq::vhost);
+    // As long as by default: taking in again begins up to two seconds apart.
     let plan = Plan::on(Doors::Embedded).await.with("QUEUE_URL", &vhost.url);
+    let plan = plan.file(&waits(&[("predecessor_seconds", 30.0)]));
     let stack = plan.with("DATABASE_URL", &database.database().await).start().await;
     stack.model.answer_with(repeat_marks);
     let first = stack.say(CUSTOMERS[0], "Question #0").await;

@@ -63,7 +63,25 @@ async fn a_wait_for_a_predecessor_ends_and_the_straggler_is_answered_late(doors:
     assert!(texts[0].contains("The second") && texts[1].contains("The first"), "{texts:?}");
 }
 
+async fn a_straggler_that_comes_in_while_its_successor_is_answered_is_late_too(doors: Doors) {
+    let stack = Plan::on(doors).await.file(&waits(&[("predecessor_seconds", 0.5)])).start().await;
+    let post = Post::of(&stack).await;
+    let [first, second] = ["wamid.o1", "wamid.o2"].map(|id| message_id("whatsapp", id));
+    let straggler = post.seal(letter(1, None));
+    let held = stack.model.hold();
+    post.publish(&post.seal(letter(2, Some(first)))).await;
+    stack.model.wait_for_calls(1).await.unwrap();
+    post.publish(&straggler).await;
+    stack.conversation_of(first).await;
+    held.release();
+    assert_eq!(stack.end_of(second).await, "replied");
+    assert_eq!(stack.end_of(first).await, "replied");
+    let ledger = stack.settled().await;
+    assert_eq!((ledger.late, ledger.sends.accepted), (1, 2));
+}
+
 on_every_backend!(
+    a_straggler_that_comes_in_while_its_successor_is_answered_is_late_too,
     a_message_that_overtook_the_one_before_waits_for_it_and_both_are_answered_in_order,
     a_wait_for_a_predecessor_ends_and_the_straggler_is_answered_late,
 );

@@ -23,8 +23,9 @@ use crate::envelope::Envelope;
 use crate::shutdown::{self, Stop, Stopper};
 use writer::{Arrival, Writer};
 
-/// How long a delivery is held before it goes to somebody else. Intake acks within milliseconds.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long a delivery is held before it goes to somebody else. Intake acks within milliseconds; shorter than a turn
+/// waits for a predecessor, so that what a killed worker held is not answered after its successor.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// How often a consumer looks for what other processes have published.
 const LOOK: Duration = Duration::from_millis(50);

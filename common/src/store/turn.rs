@@ -159,6 +159,9 @@ impl Store {
         }
         let position: i64 = row.get("position")?;
         end_messages(&mut tx, &commit, position).await?;
+        if row.get::<i64>("done")? < row.get::<i64>("tail")? {
+            mark_overtaken(&mut tx, &commit).await?;
+        }
         insert_turn(&mut tx, &commit, position, &key).await?;
         let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
         for (ordinal, send) in (first + 1..).zip(commit.sends) {
@@ -259,6 +262,13 @@ async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result
         }
     }
     Ok(())
+}
+
+/// What came in while its successor was being answered is as late as what comes in after.
+async fn mark_overtaken(tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreError> {
+    let sql = "UPDATE inbox SET late = TRUE WHERE conversation_id = $1 AND state = 'pending' AND NOT late \
+               AND received_at < (SELECT max(e.received_at) FROM inbox e WHERE e.turn_id = $2)";
+    tx.run(sql, args![commit.claim.conversation.uuid(), commit.turn.uuid()]).await.map(drop)
 }
 
 async fn insert_turn(tx: &mut Tx, commit: &Commit<'_>, position: i64, key: &Keyring) -> Result<(), StoreError> {
