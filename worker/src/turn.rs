@@ -141,13 +141,13 @@ impl Turns {
     /// One turn over everything pending.
     async fn pass(&self, claim: &Claimed) -> Result<Pass, StoreError> {
         let desk = &*self.desk;
-        if let Some(at) = desk.store.awaited_until(claim).await? {
+        let mut taken = desk.store.pending(claim).await?;
+        if let Some(at) = desk.store.awaited_until(claim, &taken) {
             desk.store.hand_back(claim, HandBack::Until(at)).await?;
             desk.turns.ring(claim.conversation, until(claim.at, at));
             tracing::info!({ field::OUTCOME } = "awaits_predecessor", "a named predecessor has not come in");
             return Ok(Pass::HandedBack);
         }
-        let mut taken = desk.store.pending(claim).await?;
         if claim.one_by_one {
             taken.truncate(1);
         }

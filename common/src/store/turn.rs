@@ -25,6 +25,8 @@ pub struct Pending {
     pub accepted_at: Micros,
     /// Whether its successor had been answered before it came in.
     pub late: bool,
+    /// Whether the message that it names as the one before had not come in when this was read.
+    pub awaits: bool,
     /// The trace of its webhook.
     pub trace: Option<TraceContext>,
 }
@@ -80,25 +82,23 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Erased`].
     pub async fn pending(&self, claim: &Claimed) -> Result<Vec<Pending>, StoreError> {
         let key = self.contact_key(claim.contact).await?;
-        let sql = "SELECT id, body, received_at, accepted_at, late, trace FROM inbox \
-                   WHERE conversation_id = $1 AND state = 'pending' ORDER BY received_at, instance, sequence";
+        let sql = "SELECT p.id AS id, p.body AS body, p.received_at AS received_at, p.accepted_at AS accepted_at, \
+                     p.late AS late, p.trace AS trace, \
+                     (p.previous IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbox q WHERE q.id = p.previous) \
+                       AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.event_id = p.previous)) AS awaits \
+                   FROM inbox p WHERE p.conversation_id = $1 AND p.state = 'pending' \
+                   ORDER BY p.received_at, p.instance, p.sequence";
         let rows = self.main.read(sql, args![claim.conversation.uuid()]).await?;
         rows.iter().map(|row| pending(row, &key)).collect()
     }
 
-    /// Until when a turn should wait for a message that its successor names and that has not come in; `None` when
-    /// nothing is missing or the wait is over.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn awaited_until(&self, claim: &Claimed) -> Result<Option<Micros>, StoreError> {
-        let sql = "SELECT p.accepted_at FROM inbox p WHERE p.conversation_id = $1 AND p.state = 'pending' \
-                     AND p.previous IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbox q WHERE q.id = p.previous) \
-                     AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.event_id = p.previous) \
-                   ORDER BY p.accepted_at DESC LIMIT 1";
-        let Some(row) = self.main.read_maybe(sql, args![claim.conversation.uuid()]).await? else { return Ok(None) };
-        let until = row.get::<Micros>("accepted_at")? + self.timing.predecessor;
-        Ok(Some(until).filter(|until| *until > claim.at))
+    /// Until when a turn over `pending` should wait for a message that its successor names and that has not come in;
+    /// `None` when nothing is missing or the wait is over. It asks the messages themselves and not the store again: one
+    /// that came in between would be seen as there, and yet not be among them.
+    #[must_use]
+    pub fn awaited_until(&self, claim: &Claimed, pending: &[Pending]) -> Option<Micros> {
+        let newest = pending.iter().filter(|message| message.awaits).map(|message| message.accepted_at).max();
+        newest.map(|at| at + self.timing.predecessor).filter(|until| *until > claim.at)
     }
 
     /// What was said before, in turn order, at most `limit` lines, the newest. Leaves out what policy stopped and
@@ -267,7 +267,8 @@ async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result
 /// What came in while its successor was being answered is as late as what comes in after.
 async fn mark_overtaken(tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreError> {
     let sql = "UPDATE inbox SET late = TRUE WHERE conversation_id = $1 AND state = 'pending' AND NOT late \
-               AND received_at < (SELECT max(e.received_at) FROM inbox e WHERE e.turn_id = $2)";
+               AND EXISTS (SELECT 1 FROM inbox e WHERE e.turn_id = $2 AND (e.received_at > inbox.received_at OR \
+                 (e.received_at = inbox.received_at AND e.instance = inbox.instance AND e.sequence > inbox.sequence)))";
     tx.run(sql, args![commit.claim.conversation.uuid(), commit.turn.uuid()]).await.map(drop)
 }
 
@@ -309,6 +310,7 @@ fn pending(row: &Row, key: &Keyring) -> Result<Pending, StoreError> {
         received_at: row.get("received_at")?,
         accepted_at: row.get("accepted_at")?,
         late: row.get("late")?,
+        awaits: row.get("awaits")?,
         trace: trace.parse().ok(),
     })
 }

@@ -130,12 +130,12 @@ contract! {
         let conversation = shop.store.event(named.id()).await.unwrap().1.unwrap();
         let accepted = shop.now();
         let claim = shop.claim_quiet(conversation).await;
-        assert_eq!(shop.store.awaited_until(&claim).await.unwrap(), Some(accepted + shop.timing.predecessor));
+        assert_eq!(shop.store.awaited_until(&claim, &shop.store.pending(&claim).await.unwrap()), Some(accepted + shop.timing.predecessor));
         shop.pass(shop.timing.predecessor - shop.timing.settle_max);
         let late = common::store::Claimed { at: shop.now(), ..claim.clone() };
-        assert_eq!(shop.store.awaited_until(&late).await.unwrap(), None);
+        assert_eq!(shop.store.awaited_until(&late, &shop.store.pending(&late).await.unwrap()), None);
         shop.admit(&missing).await;
-        assert_eq!(shop.store.awaited_until(&claim).await.unwrap(), None);
+        assert_eq!(shop.store.awaited_until(&claim, &shop.store.pending(&claim).await.unwrap()), None);
     }
 
     async fn a_predecessor_that_was_kept_as_undeliverable_is_not_waited_for(shop) {
@@ -146,7 +146,7 @@ contract! {
         let conversation = shop.store.event(named.id()).await.unwrap().1.unwrap();
         assert!(shop.store.keep_undeliverable(Some(missing.id()), "shop", b"x", "malformed").await.unwrap());
         let claim = shop.claim_quiet(conversation).await;
-        assert_eq!(shop.store.awaited_until(&claim).await.unwrap(), None);
+        assert_eq!(shop.store.awaited_until(&claim, &shop.store.pending(&claim).await.unwrap()), None);
     }
 
     async fn the_longest_waiting_are_found_first(shop) {
