@@ -23,7 +23,7 @@ mod turn;
 use std::time::Duration;
 
 pub use attempts::AttemptEnd;
-pub use claim::{Claimed, HandBack};
+pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};

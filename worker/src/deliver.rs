@@ -86,7 +86,7 @@ impl Deliveries {
         let end = match self.desk.channels.for_source(&claim.source) {
             // Ours to fix, so it is held like any other setting that is wrong.
             None => self.refused(claim, &begun, &not_configured()).await?,
-            Some(channel) if self.window_closed(claim, &*channel).await? => {
+            Some(channel) if window_closed(claim, &begun, &*channel) => {
                 self.dead(claim, &begun, Class::Stale, "window_closed")
             }
             Some(channel) => match channel.send(&outgoing).await {
@@ -120,11 +120,6 @@ impl Deliveries {
                 finished => return finished,
             }
         }
-    }
-
-    async fn window_closed(&self, claim: &DeliveryClaim, channel: &dyn Channel) -> Result<bool, StoreError> {
-        let (Some(window), Some(last)) = (channel.window(), claim.last_inbound_at) else { return Ok(false) };
-        Ok(self.desk.store.now().await?.since(last) >= window)
     }
 
     async fn refused(
@@ -168,4 +163,9 @@ impl Deliveries {
 
 fn not_configured() -> Refusal {
     Refusal { class: RefusalClass::NotConfigured, code: "source_not_configured".to_owned(), retry_after: None }
+}
+
+fn window_closed(claim: &DeliveryClaim, begun: &BegunSend, channel: &dyn Channel) -> bool {
+    let (Some(window), Some(last)) = (channel.window(), claim.last_inbound_at) else { return false };
+    begun.begun_at.since(last) >= window
 }

@@ -42,8 +42,7 @@ impl Store {
         let now = self.main.now().await?;
         match end {
             AttemptEnd::Answered { text, tokens } => {
-                let key = self.contact_key(claim.contact).await?;
-                let sealed = key.seal(&context(id), text.as_bytes());
+                let sealed = self.key_of(claim).await?.seal(&context(id), text.as_bytes());
                 let [read, written, cached] = tokens.map(|count| count.map(i64::from));
                 let sql = "UPDATE attempt SET state = 'answered', answer = $2, tokens_in = $3, tokens_out = $4, \
                              tokens_cached = $5, ended_at = $6 WHERE id = $1";
@@ -69,7 +68,7 @@ impl Store {
         let id = AttemptId::from_uuid(row.get("id")?);
         let sealed: Option<Vec<u8>> = row.get("answer")?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let plain = self.contact_key(claim.contact).await?.open(&context(id), &sealed)?;
+        let plain = self.key_of(claim).await?.open(&context(id), &sealed)?;
         Ok(String::from_utf8(plain).ok())
     }
 }

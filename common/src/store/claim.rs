@@ -1,8 +1,13 @@
 //! Claims: one worker at a time has a conversation's turn, for as long as it keeps saying so.
 
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
 use super::sql::{Row, args};
 use super::{Store, StoreError};
 use crate::domain::{ContactId, ConversationId, Floor, Micros, Provider, SourceName, WorkerId};
+use crate::seal::Keyring;
 
 /// A conversation whose turn is ours until the lease runs out.
 #[derive(Clone, Debug)]
@@ -39,6 +44,18 @@ pub struct Claimed {
     pub waiting_since: Micros,
     /// When it was claimed.
     pub at: Micros,
+    /// The person's key, fetched once for the whole claim.
+    pub key: ClaimKey,
+}
+
+/// A person's key for as long as a claim is held; fetched when it is first needed.
+#[derive(Clone, Default)]
+pub struct ClaimKey(Arc<OnceCell<Keyring>>);
+
+impl std::fmt::Debug for ClaimKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClaimKey(***)")
+    }
 }
 
 /// How a claim ends without a commit.
@@ -169,6 +186,11 @@ impl Store {
         self.main.write(sql, args![claim.conversation.uuid(), claim.fence]).await.map(drop)
     }
 
+    /// The key of a claim's person.
+    pub(super) async fn key_of<'a>(&self, claim: &'a Claimed) -> Result<&'a Keyring, StoreError> {
+        claim.key.0.get_or_try_init(|| self.contact_key(claim.contact)).await
+    }
+
     /// Whether a claim still holds with the floor it was made under; false tells a running model call to stop.
     ///
     /// # Errors
@@ -185,6 +207,7 @@ fn claimed(row: &Row, worker: WorkerId, now: Micros) -> Result<Claimed, StoreErr
     Ok(Claimed {
         conversation: ConversationId::from_uuid(row.get("id")?),
         contact: ContactId::from_uuid(row.get("contact_id")?),
+        key: ClaimKey::default(),
         source: SourceName::parse(&row.get::<String>("source")?)
             .map_err(|error| StoreError::Broken(error.to_string()))?,
         provider: row.word("provider")?,

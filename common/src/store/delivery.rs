@@ -11,6 +11,7 @@ use super::{Store, StoreError};
 use crate::domain::{
     Author, ContactId, ConversationId, EventId, Floor, Micros, Party, SendId, SourceName, Status, WorkerId,
 };
+use crate::seal::Keyring;
 
 /// A conversation whose outbox is ours to send.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub struct DeliveryClaim {
     worker: WorkerId,
     fence: i64,
     sends: i64,
+    key: Keyring,
 }
 
 /// The head of a conversation's outbox.
@@ -70,6 +72,8 @@ pub struct BegunSend {
     pub attempts: i64,
     /// When it was committed.
     pub created_at: Micros,
+    /// When it was marked as begun.
+    pub begun_at: Micros,
     /// The trace it belongs to.
     pub trace: String,
 }
@@ -133,8 +137,8 @@ impl Store {
         let rows = self.main.write_returning(sql, args![now, conversation.uuid(), worker.uuid(), until]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let contact = ContactId::from_uuid(row.get("contact_id")?);
-        let plain =
-            self.contact_key(contact).await?.open(&party_context(conversation), &row.get::<Vec<u8>>("party")?)?;
+        let key = self.contact_key(contact).await?;
+        let plain = key.open(&party_context(conversation), &row.get::<Vec<u8>>("party")?)?;
         let source: String = row.get("source")?;
         Ok(Some(DeliveryClaim {
             conversation,
@@ -145,6 +149,7 @@ impl Store {
             worker,
             fence: row.get("send_fence")?,
             sends: row.get("sends")?,
+            key,
         }))
     }
 
@@ -229,7 +234,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: do not send.
     pub async fn begin_send(&self, claim: &DeliveryClaim, id: SendId, patience: Duration) -> Result<Begun, StoreError> {
-        let key = self.contact_key(claim.contact).await?;
         let mut tx = self.main.begin().await?;
         let now = tx.now();
         let lock = "UPDATE conversation SET send_until = $4 WHERE id = $1 AND send_owner = $2 AND send_fence = $3 \
@@ -259,11 +263,12 @@ impl Store {
             id,
             author: row.word("author")?,
             purpose: row.get("purpose")?,
-            text: Self::open_send(&key, id, &row.get::<Vec<u8>>("body")?)?,
+            text: Self::open_send(&claim.key, id, &row.get::<Vec<u8>>("body")?)?,
             locale: row.get("locale")?,
             in_reply_to: answered.iter().map(|row| row.get("id").map(EventId::from_uuid)).collect::<Result<_, _>>()?,
             attempts: row.get("attempts")?,
             created_at: row.get("created_at")?,
+            begun_at: now,
             trace: row.get("trace")?,
         };
         tx.commit().await?;

@@ -5,12 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlSafeStr};
 
 use super::StoreError;
 use super::sql::{Clock, Pool, Sql};
@@ -37,6 +38,8 @@ const KEYS: &[Step] = &[(
 const CONNECTIONS: u32 = 16;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After how long without use a connection is asked whether it lives before it is used again.
+const RESTED: Duration = Duration::from_secs(1);
 /// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
 const KEYS_SCHEMA: &str = "keys";
 
@@ -82,12 +85,13 @@ async fn open_sqlite(file: &SqliteFile, steps: &[Step], clock: Clock) -> Result<
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true);
     let _lock = lock(path).await?;
-    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+    // A file does not go away: asking a connection whether it lives, before each use, would only cost.
+    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
     let write = write.connect_with(options.clone()).await?;
     migrator(steps, |step| step.2).run(&write).await.map_err(migration_error)?;
-    let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_TIMEOUT);
+    let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
     let read = read.connect_lazy_with(options.read_only(true));
-    Ok(Sql { pool: Pool::Sqlite { write, read }, clock })
+    Ok(Sql { pool: Pool::Sqlite { write, read }, clock, sampled: Arc::default() })
 }
 
 /// Makes folder and file, readable by their owner only; SQLite's own side files inherit the mode.
@@ -119,8 +123,20 @@ async fn open_postgres(url: &str, schema: Option<&str>, clock: Clock) -> Result<
         Some(schema) => (options.options([("search_path", schema)]), CONNECTIONS / 4),
         None => (options, CONNECTIONS),
     };
-    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-    Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock })
+    // A connection in steady use shows at once when it is dead; one that has rested is asked before it is used.
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > RESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
+    Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock, sampled: Arc::default() })
 }
 
 async fn migrate_postgres(

@@ -3,8 +3,9 @@
 //! Placeholders are `$n`; times are [`Micros`] and never cast in SQL; integers are 64 bits. SQLite writers begin
 //! IMMEDIATE through one connection, so that a read inside a transaction can never be overtaken by another's commit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgPool, PgRow, PgTypeInfo, Postgres};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow, SqliteTypeInfo};
@@ -135,6 +136,28 @@ pub(super) enum Pool {
 pub(super) struct Sql {
     pub(super) pool: Pool,
     pub(super) clock: Clock,
+    pub(super) sampled: Arc<Sampled>,
+}
+
+/// PostgreSQL's clock as it was last told, carried on by this machine's monotonic one for a second at most: asking
+/// before every statement would be a fifth of all that is asked.
+#[derive(Debug, Default)]
+pub(super) struct Sampled(Mutex<Option<(Instant, Micros)>>);
+
+impl Sampled {
+    /// How long a sample is carried on.
+    const KEPT: Duration = Duration::from_secs(1);
+    /// The longest way there and back of a sample worth keeping; half of it is the error.
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn read(&self) -> Option<Micros> {
+        let (at, told) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(at.elapsed()).filter(|age| *age < Self::KEPT).map(|age| told + age)
+    }
+
+    fn keep(&self, now: Micros) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), now));
+    }
 }
 
 macro_rules! on_pool {
@@ -194,23 +217,37 @@ impl Sql {
         match (&self.clock, &self.pool) {
             (Clock::Manual(micros), _) => Ok(Micros(micros.load(Ordering::SeqCst))),
             (Clock::Engine, Pool::Sqlite { .. }) => Ok(Micros::wall()),
-            (Clock::Engine, Pool::Postgres(_)) => {
-                self.read_one("SELECT clock_timestamp() AS now", &[]).await?.get("now")
-            }
+            (Clock::Engine, Pool::Postgres(_)) => match self.sampled.read() {
+                Some(now) => Ok(now),
+                None => self.sample().await,
+            },
         }
+    }
+
+    /// Asks PostgreSQL for its time, and keeps the answer where the way there and back was short.
+    async fn sample(&self) -> Result<Micros, StoreError> {
+        let asked = Instant::now();
+        let now: Micros = self.read_one("SELECT clock_timestamp() AS now", &[]).await?.get("now")?;
+        let way = asked.elapsed();
+        if way <= Sampled::SHORT {
+            self.sampled.keep(now + way / 2);
+        }
+        Ok(now)
     }
 
     /// A transaction for writing.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
-        let mut tx = match &self.pool {
-            Pool::Sqlite { write, .. } => {
-                Tx { inner: Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?), now: Micros(0) }
-            }
-            Pool::Postgres(pool) => Tx { inner: Inner::Postgres(pool.begin().await?), now: Micros(0) },
+        let inner = match &self.pool {
+            Pool::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Inner::Postgres(pool.begin().await?),
         };
-        tx.now = match (&self.clock, &self.pool) {
-            (Clock::Engine, Pool::Postgres(_)) => tx.one("SELECT clock_timestamp() AS now", &[]).await?.get("now")?,
-            _ => self.now().await?,
+        let mut tx = Tx { inner, now: Micros(0) };
+        tx.now = match (&self.clock, &self.pool, self.sampled.read()) {
+            (Clock::Engine, Pool::Postgres(_), Some(now)) => now,
+            (Clock::Engine, Pool::Postgres(_), None) => {
+                tx.one("SELECT clock_timestamp() AS now", &[]).await?.get("now")?
+            }
+            (Clock::Engine, Pool::Sqlite { .. }, _) | (Clock::Manual(_), ..) => self.now().await?,
         };
         Ok(tx)
     }

@@ -71,6 +71,8 @@ pub struct Commit<'a> {
 pub struct Committed {
     /// The turn's number in its conversation.
     pub position: i64,
+    /// When it committed.
+    pub at: Micros,
     /// The claim, still held, when more messages are pending: the worker goes on.
     pub more: Option<(Claimed, Micros)>,
 }
@@ -81,7 +83,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Erased`].
     pub async fn pending(&self, claim: &Claimed) -> Result<Vec<Pending>, StoreError> {
-        let key = self.contact_key(claim.contact).await?;
         let sql = "SELECT p.id AS id, p.body AS body, p.received_at AS received_at, p.accepted_at AS accepted_at, \
                      p.late AS late, p.trace AS trace, \
                      (p.previous IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbox q WHERE q.id = p.previous) \
@@ -89,7 +90,8 @@ impl Store {
                    FROM inbox p WHERE p.conversation_id = $1 AND p.state = 'pending' \
                    ORDER BY p.received_at, p.instance, p.sequence";
         let rows = self.main.read(sql, args![claim.conversation.uuid()]).await?;
-        rows.iter().map(|row| pending(row, &key)).collect()
+        let key = self.key_of(claim).await?;
+        rows.iter().map(|row| pending(row, key)).collect()
     }
 
     /// Until when a turn over `pending` should wait for a message that its successor names and that has not come in;
@@ -107,8 +109,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Erased`].
     pub async fn history(&self, claim: &Claimed, limit: usize) -> Result<Vec<Line>, StoreError> {
-        let key = self.contact_key(claim.contact).await?;
-        let lines = self.lines(claim.conversation, &key, limit, true).await?;
+        let lines = self.lines(claim.conversation, self.key_of(claim).await?, limit, true).await?;
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
@@ -147,7 +148,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: the outcome is unknown; the fence makes trying again safe.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Option<Committed>, StoreError> {
-        let key = self.contact_key(commit.claim.contact).await?;
+        let key = self.key_of(commit.claim).await?;
         let mut tx = self.main.begin().await?;
         let Some(row) = self.advance(&mut tx, &commit).await? else {
             tx.rollback().await?;
@@ -162,7 +163,7 @@ impl Store {
         if row.get::<i64>("done")? < row.get::<i64>("tail")? {
             mark_overtaken(&mut tx, &commit).await?;
         }
-        insert_turn(&mut tx, &commit, position, &key).await?;
+        insert_turn(&mut tx, &commit, position, key).await?;
         let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
         for (ordinal, send) in (first + 1..).zip(commit.sends) {
             let place = Place {
@@ -174,7 +175,7 @@ impl Store {
                 position,
                 epoch: row.get("epoch")?,
             };
-            outbox::insert(&mut tx, &key, &place, send).await?;
+            outbox::insert(&mut tx, key, &place, send).await?;
         }
         for letter in commit.dead {
             dead::insert(&mut tx, letter).await?;
@@ -182,7 +183,7 @@ impl Store {
         let now = tx.now();
         tx.commit().await?;
         let more = still_held(&row, commit.claim, now)?;
-        Ok(Some(Committed { position, more }))
+        Ok(Some(Committed { position, at: now, more }))
     }
 
     /// The one conditional update on which everything hangs. The lease is released only if nothing is pending after

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::domain::{DeadId, End, EventId};
+use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
 use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
 use common::telemetry::field;
@@ -144,7 +144,7 @@ impl Turn<'_> {
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
-        self.report(&ending).await;
+        self.report(&ending, committed.at);
         Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {
             let quiet = settle_at.since(claim.at);
             (claim, quiet)
@@ -163,13 +163,13 @@ impl Turn<'_> {
         Ok(Pass::HandedBack)
     }
 
-    async fn report(&self, ending: &Ending<'_>) {
+    fn report(&self, ending: &Ending<'_>, at: Micros) {
         metrics::counter!(names::TURNS, "outcome" => ending.outcome).increment(1);
         let (count, parts) = (ending.ends.len(), ending.sends.len());
         tracing::info!({ field::OUTCOME } = ending.outcome, { field::COUNT } = count, "turn committed, {parts} parts");
         let last = self.taken.iter().map(|message| message.accepted_at).max();
-        if let (Some(last), Ok(now)) = (last, self.desk.store.now().await) {
-            metrics::histogram!(names::TURN_SECONDS).record(now.since(last));
+        if let Some(last) = last {
+            metrics::histogram!(names::TURN_SECONDS).record(at.since(last));
         }
     }
 }
