@@ -2,7 +2,7 @@
 //! workers killed in the middle of it.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::domain::Micros;
 use common::providers::samples::{self, Text};
@@ -50,7 +50,6 @@ async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, c
         stack.model.next(ModelBehaviour::Delay(dawdle(80)));
         stack.graph.next(GraphBehaviour::Delay(dawdle(40)));
     }
-    let began = Instant::now();
     for number in 0..BURSTS {
         let bursts = (0..customers).map(|customer| burst(&stack, customer, number));
         futures_util::stream::iter(bursts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
@@ -73,12 +72,6 @@ async fn a_crowd_is_answered_in_order_and_once_while_workers_die(doors: Doors, c
         .await;
     }
     let ledger = stack.settled().await;
-    eprintln!(
-        "{doors:?}: {messages} messages, {} sends, {} unknown in {:?}",
-        ledger.sends.committed,
-        ledger.sends.unknown,
-        began.elapsed()
-    );
     assert_eq!(ledger.ended["replied"] + ledger.ended["joined"], messages);
     assert_eq!(ledger.late, 0);
     // A send that a killed worker had in hand may have arrived or not; every other one did.
