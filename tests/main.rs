@@ -1,6 +1,12 @@
 //! The promises, as tests: one file for each.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helper fails as a test does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test's helper fails as a test does, and shows what it knows"
+)]
 
 mod compose; // compose.yaml and the Dockerfile name what exists
 mod contracts; // one suite for each door, run on every backend

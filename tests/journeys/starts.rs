@@ -65,11 +65,14 @@ async fn a_wrong_setting_is_named_with_its_fix() {
         .await;
 }
 
+/// A binary, settings over the safe ones, and what its refusal says.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[tokio::test]
 async fn production_refuses_what_is_unsafe_and_names_it() {
     let key = format!("k1:{}", Key::generate().to_base64());
     let production = ("HANDRAIL_MODE", "production");
-    let rows: [(&str, &[(&str, &str)], &[&str]); 9] = [
+    let rows: [Row<'_>; 9] = [
         ("ingress", &[("WHATSAPP_APP_SECRET", "test")], &["WHATSAPP_APP_SECRET", "default secret"]),
         ("ingress", &[("WHATSAPP_APP_SECRET", "short")], &["WHATSAPP_APP_SECRET", "shorter than 32"]),
         ("ingress", &[("HANDRAIL_KEYS", &key)], &["HANDRAIL_KEYS: the store's keys must not reach an ingress"]),
