@@ -1,7 +1,5 @@
 //! A worker killed without a word: in mid-turn, with a send under way, and again and again by the same message.
 
-use std::time::Instant;
-
 use common::domain::{EventId, Identity, Micros, SourceName};
 use common::providers::samples::{self, Text};
 use stand_ins::{GraphBehaviour, ReplyBehaviour, ReplySink};
@@ -18,10 +16,8 @@ async fn a_turn_whose_worker_is_killed_is_taken_over_and_answered_once(doors: Do
     let event = stack.say(CUSTOMER, "Are you open?").await;
     stack.model.wait_for_calls(1).await.unwrap();
     let place = busy_worker(&stack).await;
-    let killed = Instant::now();
     stack.workers[place].crash();
     stack.model.wait_for_calls(2).await.unwrap();
-    eprintln!("{doors:?}: taken over {:?} after the kill", killed.elapsed());
     held.release();
     assert_eq!(stack.end_of(event).await, "replied");
     stack.graph.wait_for(1).await.unwrap();
