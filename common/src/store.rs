@@ -97,6 +97,7 @@ fn passes(code: &str) -> bool {
 pub struct Store {
     main: Sql,
     keys: Sql,
+    renewal: Sql,
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
@@ -130,6 +131,7 @@ impl Store {
         Ok(Self {
             main: databases.main,
             keys: databases.keys,
+            renewal: databases.renewal,
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
@@ -164,6 +166,7 @@ impl Store {
 
     /// Ends every connection.
     pub async fn close(&self) {
+        self.renewal.close().await;
         self.main.close().await;
         self.keys.close().await;
     }

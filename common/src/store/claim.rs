@@ -128,17 +128,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn renew(&self, worker: WorkerId) -> Result<(), StoreError> {
-        let now = self.main.now().await?;
+        let now = self.renewal.now().await?;
         let until = now + self.timing.lease;
         // A lease that has run out is not revived: somebody may be about to take it.
         let turns = "UPDATE conversation SET lease_until = $2 WHERE lease_owner = $1 AND lease_until > $3";
-        self.main.write(turns, args![worker.uuid(), until, now]).await?;
+        self.renewal.write(turns, args![worker.uuid(), until, now]).await?;
         // Only while a send is under way and not late: a claim that was dropped, or whose sender hangs, runs out.
         let sends = "UPDATE conversation SET send_until = CASE WHEN send_until > $2 THEN send_until ELSE $2 END \
                      WHERE send_owner = $1 AND send_until > $3 \
                        AND EXISTS (SELECT 1 FROM outbox o WHERE o.conversation_id = conversation.id \
                                    AND o.state = 'sending' AND o.deadline > $3)";
-        self.main.write(sends, args![worker.uuid(), until, now]).await.map(drop)
+        self.renewal.write(sends, args![worker.uuid(), until, now]).await.map(drop)
     }
 
     /// Ends a claim without a commit. False: the claim was no longer ours.

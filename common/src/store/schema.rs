@@ -36,8 +36,10 @@ const KEYS: &[Step] = &[(
 
 /// How many connections a pool may hold. A turn holds one only for the milliseconds of a transaction.
 const CONNECTIONS: u32 = 16;
+const KEY_CONNECTIONS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// As long as a lease: who waits for a connection in an overload had better wait than fail and begin anew.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// After how long without use a connection is asked whether it lives before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
 /// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
@@ -47,6 +49,8 @@ const KEYS_SCHEMA: &str = "keys";
 pub(super) struct Databases {
     pub(super) main: Sql,
     pub(super) keys: Sql,
+    /// The data again, over a connection of its own: what keeps claims alive waits behind nobody.
+    pub(super) renewal: Sql,
 }
 
 /// Whether opening may change the schema.
@@ -60,16 +64,19 @@ pub(super) enum Migrating {
 
 pub(super) async fn open(url: &StoreUrl, clock: Clock, migrating: Migrating) -> Result<Databases, StoreError> {
     match url {
-        StoreUrl::Sqlite(file) => Ok(Databases {
-            main: open_sqlite(file, STORE, clock.clone()).await?,
-            keys: open_sqlite(&file.keys_file(), KEYS, clock).await?,
-        }),
+        StoreUrl::Sqlite(file) => {
+            let main = open_sqlite(file, STORE, clock.clone()).await?;
+            let keys = open_sqlite(&file.keys_file(), KEYS, clock).await?;
+            // One connection writes to a file; its waits are short.
+            Ok(Databases { renewal: main.clone(), main, keys })
+        }
         StoreUrl::Postgres(url) => {
-            let main = open_postgres(url.expose(), None, clock.clone()).await?;
-            let keys = open_postgres(url.expose(), Some(KEYS_SCHEMA), clock).await?;
+            let main = open_postgres(url.expose(), None, CONNECTIONS, clock.clone()).await?;
+            let keys = open_postgres(url.expose(), Some(KEYS_SCHEMA), KEY_CONNECTIONS, clock.clone()).await?;
+            let renewal = open_postgres(url.expose(), None, 1, clock).await?;
             migrate_postgres(&main, STORE, None, migrating).await?;
             migrate_postgres(&keys, KEYS, Some(KEYS_SCHEMA), migrating).await?;
-            Ok(Databases { main, keys })
+            Ok(Databases { main, keys, renewal })
         }
     }
 }
@@ -114,14 +121,14 @@ async fn lock(path: &Path) -> Result<File, StoreError> {
     locked.map_err(|error| StoreError::Configuration(format!("cannot lock the store's file: {error}")))
 }
 
-async fn open_postgres(url: &str, schema: Option<&str>, clock: Clock) -> Result<Sql, StoreError> {
+async fn open_postgres(url: &str, schema: Option<&str>, connections: u32, clock: Clock) -> Result<Sql, StoreError> {
     // The parser's error may quote the URL, and with it the password.
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| StoreError::Configuration("DATABASE_URL is not a PostgreSQL URL".to_owned()))?;
     let options = options.application_name("handrail");
-    let (options, connections) = match schema {
-        Some(schema) => (options.options([("search_path", schema)]), CONNECTIONS / 4),
-        None => (options, CONNECTIONS),
+    let options = match schema {
+        Some(schema) => options.options([("search_path", schema)]),
+        None => options,
     };
     // A connection in steady use shows at once when it is dead; one that has rested is asked before it is used.
     let pool = PgPoolOptions::new()
