@@ -154,12 +154,12 @@ impl Turn<'_> {
     /// The claim does not stand as it was made. Where only the floor moved the lease is still ours, and renewed for as
     /// long as we live: it goes back, and the next turn must see the new floor at once.
     pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
+        self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
         if !self.desk.store.hand_back(self.claim, HandBack::Uncounted).await? {
             return Ok(Pass::Zombie);
         }
         metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
         tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
-        self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
         Ok(Pass::HandedBack)
     }
 
