@@ -166,6 +166,47 @@ mod tests {
         let_go: Notify,
     }
 
+    impl Endless {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                conversation: ConversationId::random(),
+                begun: AtomicUsize::new(0),
+                found: Notify::new(),
+                let_go: Notify::new(),
+            })
+        }
+    }
+
+    /// Work that is always found and always fails.
+    struct Failing(ConversationId, AtomicUsize);
+
+    impl Work for Failing {
+        async fn find(&self, _limit: usize) -> Result<Vec<ConversationId>, StoreError> {
+            Ok(vec![self.0])
+        }
+
+        async fn serve(&self, _conversation: ConversationId, _slot: Slot) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            panic!("as the test wants");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_panics_gives_its_slot_back_and_its_conversation_is_served_again() {
+        let (_bell, ear) = bell::bell();
+        let (stopper, stop) = common::shutdown::channel();
+        let work = Arc::new(Failing(ConversationId::random(), AtomicUsize::new(0)));
+        let running = tokio::spawn(Dispatch::new(ear, 1, Duration::from_secs(1)).run(work.clone(), stop));
+        let thrice = async {
+            while work.1.load(Ordering::SeqCst) < 3 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), thrice).await.expect("its slot is free again");
+        stopper.stop();
+        running.await.unwrap();
+    }
+
     impl Work for Endless {
         async fn find(&self, _limit: usize) -> Result<Vec<ConversationId>, StoreError> {
             self.found.notify_one();
@@ -182,12 +223,7 @@ mod tests {
     async fn a_conversation_is_served_once_at_a_time_however_often_it_is_found() {
         let (_bell, ear) = bell::bell();
         let (stopper, stop) = common::shutdown::channel();
-        let work = Arc::new(Endless {
-            conversation: ConversationId::random(),
-            begun: AtomicUsize::new(0),
-            found: Notify::new(),
-            let_go: Notify::new(),
-        });
+        let work = Endless::new();
         let running = tokio::spawn(Dispatch::new(ear, 8, Duration::from_secs(1)).run(work.clone(), stop));
         for _ in 0..5 {
             work.found.notified().await;
@@ -218,12 +254,7 @@ mod tests {
     async fn a_ring_during_a_service_is_answered_by_another_after_it() {
         let (bell, ear) = bell::bell();
         let (stopper, stop) = common::shutdown::channel();
-        let work = Arc::new(Endless {
-            conversation: ConversationId::random(),
-            begun: AtomicUsize::new(0),
-            found: Notify::new(),
-            let_go: Notify::new(),
-        });
+        let work = Endless::new();
         // The first sweep begins it, and the next is far away.
         let running = tokio::spawn(Dispatch::new(ear, 8, Duration::from_secs(3_600)).run(work.clone(), stop));
         work.found.notified().await;

@@ -415,3 +415,17 @@ impl<'r> sqlx::Decode<'r, Postgres> for Micros {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampled_clock_goes_on_by_itself_for_a_second_and_then_has_to_be_asked() {
+        let sampled = |age: Duration| Sampled(Mutex::new(Some((Instant::now() - age, Micros(1_000)))));
+        assert_eq!(Sampled::default().read(), None);
+        let read = sampled(Duration::from_millis(400)).read().expect("fresh");
+        assert!(read >= Micros(1_000) + Duration::from_millis(400), "{read:?}");
+        assert_eq!(sampled(Sampled::KEPT).read(), None);
+    }
+}

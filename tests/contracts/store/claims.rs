@@ -80,6 +80,17 @@ contract! {
         assert!(!shop.store.still_ours(&first).await.unwrap());
     }
 
+    async fn a_claim_whose_turn_failed_goes_back_and_counts_as_one_that_ended_without_a_word(shop) {
+        let (_, conversation) = shop.say(ANNA, "hello").await;
+        let claim = shop.claim_quiet(conversation).await;
+        assert!(shop.store.hand_back(&claim, HandBack::Crashed).await.unwrap());
+        assert!(!shop.store.still_ours(&claim).await.unwrap());
+        assert!(shop.claim(conversation).await.is_none(), "not at once, lest it spin");
+        shop.pass(shop.timing.sweep);
+        let again = shop.claim(conversation).await.expect("without waiting for the lease");
+        assert_eq!((again.claims, again.one_by_one), (2, true));
+    }
+
     async fn a_renewed_lease_holds_and_an_expired_one_is_not_revived(shop) {
         let (_, conversation) = shop.say(ANNA, "hello").await;
         shop.claim_quiet(conversation).await;
