@@ -219,6 +219,13 @@ impl Reader<'_> {
         secrets
     }
 
+    /// A handshake token may be absent, never weak. It may be a comma list.
+    fn check_token(&mut self, setting: &str, token: Option<&Secret>) {
+        let Some(token) = token else { return };
+        let tokens: Vec<Secret> = token.expose().split(',').map(str::trim).map(Secret::new).collect();
+        self.check_secrets(setting, &tokens);
+    }
+
     fn check_secrets(&mut self, setting: &str, secrets: &[Secret]) {
         if secrets.is_empty() {
             self.findings.unsafe_setting(setting, "holds no secret: nothing can prove itself here");
@@ -278,6 +285,7 @@ impl Reader<'_> {
             source.secrets = self.secrets(&label("secrets"), &written.secrets);
         }
         source.verify_token = self.secret(verifies, &label("verify_token"), written.verify_token.as_ref());
+        self.check_token(&label("verify_token"), source.verify_token.as_ref());
         source.access_token = self.secret(sends, &label("access_token"), written.access_token.as_ref());
         source.phone_number_id =
             written.phone_number_id.as_ref().filter(|_| sends).and_then(|t| self.text(&label("phone_number_id"), t));
@@ -382,6 +390,7 @@ impl Reader<'_> {
         let secrets = set(self, verifies, secret);
         if provider == Provider::Whatsapp {
             source.verify_token = set(self, verifies, "WHATSAPP_VERIFY_TOKEN").map(Secret::new);
+            self.check_token("WHATSAPP_VERIFY_TOKEN", source.verify_token.as_ref());
             source.access_token = set(self, sends, "WHATSAPP_ACCESS_TOKEN").map(Secret::new);
             source.phone_number_id = set(self, sends, "WHATSAPP_PHONE_NUMBER_ID");
             let api_url = set(self, sends, "WHATSAPP_API_URL").unwrap_or_else(|| GRAPH_API.to_owned());
