@@ -2,9 +2,9 @@
 //! what nobody can know is recorded as unknown and closed by policy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::domain::{ConversationId, DeadId};
+use common::domain::{ConversationId, DeadId, Micros};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend, StoreError};
@@ -66,7 +66,7 @@ impl Deliveries {
                     return Ok(());
                 }
                 NextSend::Nothing => {
-                    if store.release_delivery(claim, None).await? || self.stop.is_raised() {
+                    if store.release_delivery(claim, None).await? {
                         return Ok(());
                     }
                 }
@@ -83,16 +83,18 @@ impl Deliveries {
             locale: begun.locale.clone(),
             in_reply_to: begun.in_reply_to.clone(),
         };
+        let sent = Instant::now();
         let end = match self.desk.channels.for_source(&claim.source) {
             // Ours to fix, so it is held like any other setting that is wrong.
-            None => self.refused(claim, &begun, &not_configured()).await?,
+            None => self.refused(claim, &begun, &not_configured(), begun.begun_at),
             Some(channel) if window_closed(claim, &begun, &*channel) => {
                 self.dead(claim, &begun, Class::Stale, "window_closed")
             }
             Some(channel) => match channel.send(&outgoing).await {
                 SendOutcome::Accepted { provider_id } => Finished::Accepted { provider_id },
                 SendOutcome::Unknown { why } => Finished::Unknown { why },
-                SendOutcome::Refused(refusal) => self.refused(claim, &begun, &refusal).await?,
+                // Not the store's clock: what the provider said must not be lost because the store is slow to tell the time.
+                SendOutcome::Refused(refusal) => self.refused(claim, &begun, &refusal, begun.begun_at + sent.elapsed()),
             },
         };
         let word = match &end {
@@ -122,13 +124,7 @@ impl Deliveries {
         }
     }
 
-    async fn refused(
-        &self,
-        claim: &DeliveryClaim,
-        begun: &BegunSend,
-        refusal: &Refusal,
-    ) -> Result<Finished, StoreError> {
-        let now = self.desk.store.now().await?;
+    fn refused(&self, claim: &DeliveryClaim, begun: &BegunSend, refusal: &Refusal, now: Micros) -> Finished {
         let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
         let failure = Failure::of_refusal(refusal);
         match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
@@ -136,8 +132,8 @@ impl Deliveries {
             | Decision::Hold(after)
             | Decision::OneByOne(after)
             | Decision::Alone(after)
-            | Decision::Pause(after) => Ok(Finished::Retry { at: now + after, error: refusal.code.clone() }),
-            Decision::DeadLetter(_) => Ok(self.dead(claim, begun, Class::from(refusal.class), &refusal.code)),
+            | Decision::Pause(after) => Finished::Retry { at: now + after, error: refusal.code.clone() },
+            Decision::DeadLetter(_) => self.dead(claim, begun, Class::from(refusal.class), &refusal.code),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Timing;
-use common::domain::{Author, Micros, SendId, SourceName, WorkerId};
+use common::domain::{Micros, SendId, SourceName, WorkerId};
 use common::seal::Keyring;
 use common::store::{NewSend, Store};
 use common::trace::TraceContext;
@@ -70,13 +70,4 @@ impl Desk {
 #[must_use]
 pub fn until(now: Micros, at: Micros) -> Duration {
     at.since(now)
-}
-
-/// The purpose of a reply, by who wrote it.
-#[must_use]
-pub const fn reply_purpose(author: Author) -> &'static str {
-    match author {
-        Author::Assistant | Author::Person => "reply",
-        Author::Policy => "notice",
-    }
 }

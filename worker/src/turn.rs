@@ -197,14 +197,12 @@ impl Turns {
         metrics::counter!(names::TURNS, "outcome" => "store_failed").increment(1);
         let how = match error {
             StoreError::Unavailable(_) => HandBack::Uncounted,
-            // Not a passing state: leave time for a person to look, and count it, so that it ends in a dead letter.
+            // Not a passing state: it counts as a claim without an end, so that the message is parked in the end.
             StoreError::Configuration(_)
             | StoreError::Broken(_)
             | StoreError::Sealed(_)
             | StoreError::Erased
-            | StoreError::Absent(..) => {
-                HandBack::Retry { at: claim.at + self.desk.timing.lease, counted: 1, one_by_one: true }
-            }
+            | StoreError::Absent(..) => HandBack::Crashed,
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.
         while let Err(error) = self.desk.store.hand_back(claim, how).await {

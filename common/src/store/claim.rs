@@ -61,7 +61,7 @@ impl std::fmt::Debug for ClaimKey {
 /// How a claim ends without a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandBack {
-    /// Work goes on from `at`: a wait for a predecessor, or a drain (now).
+    /// Work goes on from `at`: a wait for a predecessor.
     Until(Micros),
     /// A failure that recovery has judged: try again from `at`; `counted` failures are added to `attempts`.
     Retry {
@@ -72,7 +72,7 @@ pub enum HandBack {
         /// From now on try messages singly.
         one_by_one: bool,
     },
-    /// Our own store was out: as if the claim had not been.
+    /// Our own store was out, the worker drains, or the floor moved: as if the claim had not been.
     Uncounted,
     /// The turn's own code failed: the claim goes back, and counts as one that ended without a word.
     Crashed,
