@@ -18,6 +18,7 @@ mod read;
 mod schema;
 mod sql;
 mod status;
+mod tally;
 mod turn;
 
 use std::time::Duration;
@@ -28,7 +29,9 @@ pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{Ledger, SendsLedger};
+pub use ledger::{
+    DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums,
+};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use sql::Clock;
@@ -101,6 +104,7 @@ pub struct Store {
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
+    met: tally::Met,
 }
 
 impl Store {
@@ -135,6 +139,7 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
+            met: tally::Met::default(),
         })
     }
 
