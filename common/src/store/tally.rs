@@ -338,7 +338,10 @@ pub(super) async fn spans(tx: &mut Tx, instance: Uuid, kind: &'static str) -> Re
 pub(super) fn without(spans: &[Span], less: &[Span]) -> Vec<Span> {
     let mut left = Vec::new();
     for &(mut first, last) in spans {
-        for &(from, upto) in less.iter().filter(|less| less.1 >= first && less.0 <= last) {
+        for &(from, upto) in less {
+            if upto < first || from > last {
+                continue;
+            }
             if from > first {
                 left.push((first, from - 1));
             }

@@ -6,7 +6,7 @@ use crate::store::sql::{Tx, args};
 use crate::store::{Store, StoreError};
 
 /// Upper bounds of the ages by which what is pending is counted, in seconds; the last has none.
-pub const PENDING_AGES: [(i64, &str); 4] = [(10, "10s"), (60, "1m"), (600, "10m"), (i64::MAX, "more")];
+const PENDING_AGES: [(i64, &str); 4] = [(10, "10s"), (60, "1m"), (600, "10m"), (i64::MAX, "more")];
 
 /// What a graph of the ledger shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
