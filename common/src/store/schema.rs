@@ -28,6 +28,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/postgres/0001_store.sql"),
     ),
     (
+        2,
+        "dead_letters",
+        include_str!("../../../migrations/store/sqlite/0002_dead_letters.sql"),
+        include_str!("../../../migrations/store/postgres/0002_dead_letters.sql"),
+    ),
+    (
         3,
         "tally",
         include_str!("../../../migrations/store/sqlite/0003_tally.sql"),
