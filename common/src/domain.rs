@@ -5,6 +5,7 @@ mod ids;
 mod inbound;
 mod names;
 mod states;
+mod tally;
 mod time;
 
 pub use conversation::{Author, Floor, Line, Speaker};
@@ -14,4 +15,5 @@ pub use ids::{
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
 pub use states::{DeadState, End, SendState, UnknownState};
+pub use tally::{Span, Tally};
 pub use time::Micros;

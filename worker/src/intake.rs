@@ -131,7 +131,7 @@ fn ring(desk: &Desk, admitted: Admitted, kind: Kind) {
                 desk.deliveries.ring(conversation, Duration::ZERO);
             }
         }
-        Admitted::Dead { .. } | Admitted::Erased => {}
+        Admitted::Dead { .. } | Admitted::Erased | Admitted::Tallied => {}
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Admitted {
     },
     /// Its person was erased; only the fact is kept.
     Erased,
+    /// A tally was noted: nothing was accepted.
+    Tallied,
 }
 
 /// A row of the inbox about to be inserted.
@@ -69,6 +71,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
+        if let Event::Tally(_) = &admission.inbound.event {
+            return Ok(Admitted::Tallied);
+        }
         if let Some(duplicate) = self.known_event(admission.header).await? {
             return Ok(duplicate);
         }
@@ -108,7 +113,10 @@ impl Store {
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
             (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
-            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_), ..) => {
+            (
+                Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_),
+                ..,
+            ) => {
                 let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
@@ -304,6 +312,7 @@ impl Admitted {
             Self::Duplicate { .. } => "duplicate",
             Self::Dead { .. } => "dead",
             Self::Erased => "erased",
+            Self::Tallied => "tally",
         }
     }
 }

@@ -323,7 +323,10 @@ pub(super) fn content(row: &Row, key: &Keyring, event: EventId) -> Result<Option
     let inbound = opened.and_then(|plain| serde_json::from_slice::<Inbound>(&plain).ok());
     Ok(match inbound.map(|inbound| inbound.event) {
         Some(Event::Message(content) | Event::Echo(content)) => Some(content),
-        Some(Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. }) | None => None,
+        Some(
+            Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. } | Event::Tally(_),
+        )
+        | None => None,
     })
 }
 

@@ -128,7 +128,7 @@ fn event_told(inbound: &Inbound, reveal: bool) -> Value {
             Content::Unreadable(what) => (0, format!("[{what}]")),
         },
         Event::Unparsed { raw, .. } => (raw.len(), String::from_utf8_lossy(raw).into_owned()),
-        Event::Status(_) | Event::Consent(_) | Event::Record { .. } => (0, String::new()),
+        Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Tally(_) => (0, String::new()),
     };
     let kind = inbound.event.kind().as_str();
     let shown = |value: Value| if reveal { value } else { Value::Null };
