@@ -144,6 +144,15 @@ impl Spool {
         self.gate.look().2
     }
 
+    /// The same for whoever watches, who is also told that events wait here.
+    pub(crate) fn state(&self) -> Result<(), &'static str> {
+        match self.gate.look() {
+            (_, _, Some(trouble)) => Err(trouble),
+            (0, _, None) => Ok(()),
+            (_, _, None) => Err("holds_events"),
+        }
+    }
+
     /// Gives the folder up; what is asked later is refused.
     pub(crate) async fn close(&self) {
         // An error means that the thread has ended, which is what is wanted.

@@ -42,10 +42,6 @@ struct Drain<'a> {
     pause: Duration,
 }
 
-struct Left {
-    envelope: Envelope,
-}
-
 impl Drain<'_> {
     async fn run(mut self) {
         loop {

@@ -339,7 +339,7 @@ fn numbers(path: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
         numbers.extend(stem.filter(|_| path.extension().is_some_and(|ending| ending == ENDING)));
     }
     Ok(numbers)

@@ -36,7 +36,7 @@ impl State {
 pub(super) struct Gate(Arc<watch::Sender<State>>);
 
 /// A request on its way into the spool.
-pub(super) struct Seat(Gate);
+pub(crate) struct Seat(Gate);
 
 impl Drop for Seat {
     fn drop(&mut self) {

@@ -6,7 +6,6 @@
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use common::domain::Micros;
 use common::metrics as names;
 use tokio::sync::{mpsc, oneshot};
 
