@@ -10,6 +10,24 @@ pub const REJECTED: &str = "handrail_ingress_rejected_total";
 pub const CONFIRM_SECONDS: &str = "handrail_ingress_confirm_seconds";
 /// Seconds of a whole webhook request. Label: `status`.
 pub const REQUEST_SECONDS: &str = "handrail_ingress_request_seconds";
+/// Events that were answered from the spool, on disk and not yet in the queue.
+pub const SPOOLED: &str = "handrail_spool_events_total";
+/// Events that the spool has handed to the queue.
+pub const SPOOL_DRAINED: &str = "handrail_spool_drained_total";
+/// Requests that the spool could not keep. Label: `reason`.
+pub const SPOOL_REFUSED: &str = "handrail_spool_refused_total";
+/// Stretches of spool files set aside as unreadable. Label: `what` (`torn`, `damaged`, `unknown`).
+pub const SPOOL_SET_ASIDE: &str = "handrail_spool_set_aside_total";
+/// Bytes of the spool's files.
+pub const SPOOL_BYTES: &str = "handrail_spool_bytes";
+/// Seconds of one write to the spool and its sync.
+pub const SPOOL_SYNC_SECONDS: &str = "handrail_spool_sync_seconds";
+/// Events in the spool.
+pub const SPOOL_RECORDS: &str = "handrail_spool_records";
+/// Age in seconds of the spool's oldest event.
+pub const SPOOL_OLDEST_SECONDS: &str = "handrail_spool_oldest_seconds";
+/// Tallies by outcome. Label: `outcome` (`confirmed`, `unconfirmed`).
+pub const TALLIES: &str = "handrail_ingress_tallies_total";
 /// Deliveries by what intake did. Label: `outcome`.
 pub const INTAKE: &str = "handrail_intake_total";
 /// Acks that the queue had already given to somebody else.

@@ -47,6 +47,8 @@ pub mod field {
     pub const SETTING: &str = "setting";
     /// An HTTP status code.
     pub const STATUS: &str = "http.status";
+    /// A file of ours.
+    pub const FILE: &str = "file";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -69,6 +71,7 @@ pub mod field {
         BIND,
         SETTING,
         STATUS,
+        FILE,
     ];
 }
 

@@ -208,7 +208,7 @@ fn ingress_failure(error: ingress::StartError) -> Failure {
     match error {
         StartError::Config(error) => error.into(),
         StartError::Queue(error) => error.into(),
-        StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
+        StartError::Spool(_) | StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
             Failure::cannot_run(error.to_string())
         }
     }

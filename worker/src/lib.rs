@@ -207,9 +207,9 @@ fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> 
             }
             let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
             vec![
-                Check { name: "store", result: store },
-                Check { name: "queue", result: queue },
-                Check { name: "drain", result: drain },
+                Check::of("store", store),
+                Check::of("queue", queue),
+                Check::of("drain", drain),
             ]
         })
     })

@@ -71,6 +71,8 @@ timing! {
     heartbeat: "heartbeat_seconds" = 10.0,
     /// How long a publish waits for its confirm.
     confirm: "confirm_seconds" = 0.8,
+    /// How often an ingress tells what became of the numbers it gave out.
+    tally: "tally_seconds" = 10.0,
 }
 
 impl Timing {
