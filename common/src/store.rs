@@ -33,9 +33,7 @@ pub use dead::{
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{
-    DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums,
-};
+pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use sql::Clock;

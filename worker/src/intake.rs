@@ -169,12 +169,7 @@ async fn refuse(
     }
 }
 
-async fn forward(
-    desk: &Desk,
-    delivery: Delivery,
-    header: Option<&Header>,
-    reason: &str,
-) -> Result<(), QueueError> {
+async fn forward(desk: &Desk, delivery: Delivery, header: Option<&Header>, reason: &str) -> Result<(), QueueError> {
     let tier = Tier::after(delivery.attempts);
     note_detour(desk, header, tier.map_or(Duration::ZERO, Tier::delay)).await;
     match tier {
@@ -197,7 +192,17 @@ async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &
     let event = header.map(|header| header.event_id);
     let error = crate::recovery::normalise(error);
     match desk.store.keep_undeliverable(event, source, &delivery.body, &error).await {
-        Ok(_kept_or_known) => acknowledge(delivery).await,
+        Ok(true) => acknowledge(delivery).await,
+        Ok(false) => {
+            // Its event is here already; its number is noted, so that the ledger does not miss it.
+            if let Some(header) = header
+                && let Err(error) = desk.store.note_duplicate(header).await
+            {
+                tracing::warn!({ field::ERROR } = %error, "a dead delivery stays in the queue");
+                return Ok(());
+            }
+            acknowledge(delivery).await
+        }
         Err(error) => {
             tracing::error!({ field::ERROR } = %error, "a dead delivery could not be kept; it stays in the queue");
             tokio::time::sleep(LONGEST_PAUSE).await;

@@ -190,8 +190,8 @@ impl Sums {
 }
 
 impl Store {
-    /// Adds up everything accepted and committed since a moment. Numbers and broken rows are told whenever they are
-    /// from: what was lost has no moment of its own.
+    /// Adds up everything accepted and committed since a moment, and the numbers of ingresses heard of since then (what
+    /// was lost has no moment of its own). Broken rows are told whenever they are from.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -199,7 +199,7 @@ impl Store {
         // One moment for every sum: what comes in meanwhile must not look like an imbalance.
         let tx = &mut self.main.snapshot().await?;
         let added = sums::add_up(tx, since).await?;
-        let instances = numbers::instances(tx, self.timing.lost_after).await?;
+        let instances = numbers::instances(tx, since.unwrap_or(Micros(0)), self.timing.lost_after).await?;
         let mut imbalances = checks::find(tx, self.timing.lost_after).await?;
         imbalances.extend(added.imbalances);
         imbalances.extend(instances.imbalances);

@@ -51,15 +51,23 @@ pub(super) struct Met(Arc<Mutex<HashSet<Uuid>>>);
 macro_rules! arrived {
     () => {
         "SELECT sequence FROM inbox WHERE instance = $1 AND sequence > $2 AND sequence <= $3 \
-         UNION SELECT sequence FROM duplicate WHERE instance = $1 AND sequence > $2 AND sequence <= $3"
+         UNION SELECT sequence FROM duplicate WHERE instance = $1 AND sequence > $2 AND sequence <= $3 \
+         UNION SELECT sequence FROM dead WHERE instance = $1 AND sequence > $2 AND sequence <= $3"
     };
 }
+
+/// The highest number of an instance that is here.
+pub(super) const TOP: &str = "SELECT max(top) AS top FROM \
+    (SELECT max(sequence) AS top FROM inbox WHERE instance = $1 \
+     UNION ALL SELECT max(sequence) AS top FROM duplicate WHERE instance = $1 \
+     UNION ALL SELECT max(sequence) AS top FROM dead WHERE instance = $1) tops";
 
 /// Whether the number of a row `m` of `missing` is here after all.
 macro_rules! has_arrived {
     () => {
         "(EXISTS (SELECT 1 FROM inbox i WHERE i.instance = m.instance AND i.sequence = m.sequence) \
-          OR EXISTS (SELECT 1 FROM duplicate d WHERE d.instance = m.instance AND d.sequence = m.sequence))"
+          OR EXISTS (SELECT 1 FROM duplicate d WHERE d.instance = m.instance AND d.sequence = m.sequence) \
+          OR EXISTS (SELECT 1 FROM dead l WHERE l.instance = m.instance AND l.sequence = m.sequence))"
     };
 }
 pub(super) use has_arrived;
@@ -152,6 +160,20 @@ impl Store {
         tx.commit().await
     }
 
+    /// Notes the number of an envelope that is not kept, since its event is known or kept already.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn note_duplicate(&self, header: &Header) -> Result<(), StoreError> {
+        let sql = "INSERT INTO duplicate (instance, sequence, event_id, seen_at) SELECT $1, $2, $3, $4 \
+                   WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE instance = $1 AND sequence = $2) \
+                     AND NOT EXISTS (SELECT 1 FROM dead WHERE instance = $1 AND sequence = $2) \
+                   ON CONFLICT DO NOTHING";
+        let now = self.main.now().await?;
+        let values = args![header.instance.uuid(), header.sequence, header.event_id.uuid(), now];
+        self.main.write(sql, values).await.map(drop)
+    }
+
     /// One beat of the intake's clock: some worker has just reached the queue, with a consumer on it, and the store.
     ///
     /// # Errors
@@ -195,9 +217,7 @@ impl Store {
 
     /// How far an ingress's numbers can be looked for now.
     async fn target(&self, known: &Known, now: Micros) -> Result<i64, StoreError> {
-        let sql = "SELECT max(top) AS top FROM (SELECT max(sequence) AS top FROM inbox WHERE instance = $1 \
-                   UNION ALL SELECT max(sequence) AS top FROM duplicate WHERE instance = $1) tops";
-        let top = self.main.read_one(sql, args![known.id]).await?.get::<Option<i64>>("top")?.unwrap_or(0);
+        let top = self.main.read_one(TOP, args![known.id]).await?.get::<Option<i64>>("top")?.unwrap_or(0);
         let tail = if known.ended(now) { 0 } else { TAIL };
         Ok(known.upto.max(top - tail))
     }
@@ -224,7 +244,8 @@ impl Store {
     }
 
     async fn look_for_recovered(&self) -> Result<(), StoreError> {
-        let sql = "SELECT instance, first_no, last_no FROM tally_span WHERE kind = 'recovered' AND NOT checked LIMIT 100";
+        let sql =
+            "SELECT instance, first_no, last_no FROM tally_span WHERE kind = 'recovered' AND NOT checked LIMIT 100";
         for row in self.main.read(sql, &[]).await? {
             let instance: Uuid = row.get("instance")?;
             let (first, last): Span = (row.get("first_no")?, row.get("last_no")?);

@@ -64,14 +64,8 @@ impl Folder {
         let failed = |source| SpoolError::Unusable { folder: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = lock(path)?;
-        let mut folder = Self {
-            path: path.to_owned(),
-            _lock: lock,
-            limit,
-            files: VecDeque::new(),
-            writing: None,
-            next_number: 1,
-        };
+        let mut folder =
+            Self { path: path.to_owned(), _lock: lock, limit, files: VecDeque::new(), writing: None, next_number: 1 };
         let mut numbers = numbers(path).map_err(failed)?;
         numbers.sort_unstable();
         for number in numbers {
@@ -350,7 +344,8 @@ fn lock(path: &Path) -> Result<File, SpoolError> {
     let failed = |source| SpoolError::Unusable { folder: path.to_owned(), source };
     let name = path.join("lock");
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -251,7 +251,7 @@ contract! {
         shop.admit(&again).await;
         shop.assert_balanced().await;
         shop.execute(format!("DELETE FROM inbox WHERE id = {}", shop.id(event.uuid()))).await;
-        assert_found(&shop, &[&format!("event {event} has a duplicate and is not in the inbox")]).await;
+        assert_found(&shop, &[&format!("event {event} has a duplicate and is not in the inbox itself")]).await;
     }
 
     async fn the_ledger_names_every_state_and_counts_each_event_once(shop) {

@@ -229,6 +229,30 @@ contract! {
         shop.assert_balanced().await;
     }
 
+    async fn a_letter_that_nobody_can_take_in_is_not_lost(shop) {
+        let messages = shop.messages(3);
+        shop.admit_but(&messages, &[2, 3]).await;
+        let (instance, event) = (shop.id(shop.instance.uuid()), shop.id(messages[1].id().uuid()));
+        let (id, now) = (shop.id(uuid::Uuid::new_v4()), shop.moment(shop.now()));
+        shop.execute(format!(
+            "INSERT INTO dead (id, event_id, source, stage, class, error, fingerprint, attempts, policy, build, state, \
+               created_at, updated_at, instance, sequence) \
+             VALUES ({id}, {event}, 'shop', 'intake', 'undeliverable', '', '', 1, '', '', 'open', {now}, {now}, \
+               {instance}, 2)"
+        ))
+        .await;
+        // A second envelope of the same event finds the letter, and is not kept.
+        let mut again = messages[2].header.clone();
+        again.event_id = messages[1].id();
+        shop.store.note_duplicate(&again).await.unwrap();
+        shop.store.note_duplicate(&messages[1].header).await.unwrap();
+        shop.vouch(0, 3).await;
+        shop.run_intake(shop.timing.lost_after * 2).await;
+        let ledger = shop.ledger().await;
+        assert_eq!((ledger.accepted, ledger.duplicates, ledger.lost), (1, 1, 0));
+        assert!(ledger.balances(), "{ledger:?}");
+    }
+
     async fn a_tally_is_no_event(shop) {
         shop.vouch(0, 7).await;
         shop.tally(Tally { from: 7, upto: 7, last: true, ..Tally::default() }).await;

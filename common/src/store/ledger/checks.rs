@@ -37,7 +37,8 @@ const UNEXPLAINED: &str = "SELECT i.id AS id, i.state AS state, i.accepted_at AS
       AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.event_id = i.id) \
       AND NOT EXISTS (SELECT 1 FROM outbox o JOIN dead d ON d.send_id = o.id WHERE o.turn_id = i.turn_id) LIMIT $1";
 const OF_NOTHING: &str = "SELECT d.event_id AS id, d.seen_at AS seen_at FROM duplicate d \
-    WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE i.id = d.event_id) LIMIT $1";
+    WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE i.id = d.event_id) \
+      AND NOT EXISTS (SELECT 1 FROM dead l WHERE l.event_id = d.event_id) LIMIT $1";
 
 /// Every check.
 pub(super) async fn find(tx: &mut Tx, patience: Duration) -> Result<Vec<Imbalance>, StoreError> {
@@ -48,7 +49,8 @@ pub(super) async fn find(tx: &mut Tx, patience: Duration) -> Result<Vec<Imbalanc
         found.push(event(&row, now, patience, told)?);
     }
     for row in tx.all(OF_NOTHING, args![NAMED]).await? {
-        let what = format!("event {} has a duplicate and is not in the inbox", EventId::from_uuid(row.get("id")?));
+        let what =
+            format!("event {} has a duplicate and is not in the inbox itself", EventId::from_uuid(row.get("id")?));
         found.push(Imbalance::new(what, age(now, [row.get("seen_at")?]), patience));
     }
     Ok(found)

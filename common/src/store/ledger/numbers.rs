@@ -9,7 +9,7 @@ use super::{Imbalance, InstanceLedger};
 use crate::domain::{Micros, Span, Tally};
 use crate::store::StoreError;
 use crate::store::sql::{Tx, args};
-use crate::store::tally::{Known, absent, has_arrived, instance_of, running, size, spans, without};
+use crate::store::tally::{Known, TOP, absent, has_arrived, instance_of, running, size, spans, without};
 
 /// How many lost numbers are named.
 const NAMED: i64 = 1_000;
@@ -36,11 +36,13 @@ struct Missing {
     overdue: i64,
 }
 
-pub(super) async fn instances(tx: &mut Tx, patience: Duration) -> Result<Numbers, StoreError> {
+pub(super) async fn instances(tx: &mut Tx, since: Micros, patience: Duration) -> Result<Numbers, StoreError> {
     let now = tx.now();
     let mut numbers = Numbers { lost: 0, stuck: 0, unvouched: 0, told: Vec::new(), imbalances: Vec::new() };
     let mut missing = missing(tx).await?;
-    for row in tx.all("SELECT * FROM ingress ORDER BY COALESCE(heard_at, first_at) DESC, id", &[]).await? {
+    let sql = "SELECT * FROM ingress WHERE COALESCE(heard_at, first_at) >= $1 \
+               ORDER BY COALESCE(heard_at, first_at) DESC, id";
+    for row in tx.all(sql, args![since]).await? {
         let known = Known::read(&row)?;
         let missing = missing.remove(&known.id).unwrap_or_default();
         let unvouched = missing.unvouched + tail(tx, &known).await?;
@@ -93,9 +95,7 @@ async fn missing(tx: &mut Tx) -> Result<BTreeMap<Uuid, Missing>, StoreError> {
 
 /// Absent numbers beyond what was vouched or looked for.
 async fn tail(tx: &mut Tx, known: &Known) -> Result<i64, StoreError> {
-    let sql = "SELECT max(top) AS top FROM (SELECT max(sequence) AS top FROM inbox WHERE instance = $1 \
-               UNION ALL SELECT max(sequence) AS top FROM duplicate WHERE instance = $1) tops";
-    let top = tx.one(sql, args![known.id]).await?.get::<Option<i64>>("top")?.unwrap_or(0);
+    let top = tx.one(TOP, args![known.id]).await?.get::<Option<i64>>("top")?.unwrap_or(0);
     let mark = known.upto.max(known.verified);
     if top <= mark {
         return Ok(0);

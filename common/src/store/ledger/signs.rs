@@ -38,7 +38,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn ledger_signs(&self) -> Result<LedgerSigns, StoreError> {
         let tx = &mut self.main.snapshot().await?;
-        let numbers = numbers::instances(tx, self.timing.lost_after).await?;
+        let numbers = numbers::instances(tx, Micros(0), self.timing.lost_after).await?;
         let mut imbalances = checks::quick(tx, self.timing.lost_after).await?;
         imbalances.extend(numbers.imbalances);
         let unknown = "SELECT count(*) AS n FROM outbox WHERE state = 'unknown' AND closed_at IS NULL";

@@ -68,12 +68,7 @@ async fn day_by_source(tx: &mut Tx, from: Micros, to: Micros) -> Result<BTreeMap
     Ok(sources)
 }
 
-async fn events(
-    tx: &mut Tx,
-    from: Micros,
-    to: Micros,
-    sources: &mut BTreeMap<String, Sums>,
-) -> Result<(), StoreError> {
+async fn events(tx: &mut Tx, from: Micros, to: Micros, sources: &mut BTreeMap<String, Sums>) -> Result<(), StoreError> {
     let sql = "SELECT source, state, late, count(*) AS n FROM inbox \
                WHERE accepted_at >= $1 AND accepted_at < $2 GROUP BY source, state, late";
     for row in tx.all(sql, args![from, to]).await? {

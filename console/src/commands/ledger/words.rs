@@ -101,14 +101,8 @@ fn instances(told: &[&InstanceLedger]) -> String {
     let headings = ["ingress", "", "vouched to", "given up", "unvouched", "waiting", "stuck", "lost"];
     let mut table: Table = output::bare_table(headings);
     for instance in told {
-        let numbers = [
-            instance.upto,
-            instance.given_up,
-            instance.unvouched,
-            instance.waiting,
-            instance.stuck,
-            instance.lost,
-        ];
+        let numbers =
+            [instance.upto, instance.given_up, instance.unvouched, instance.waiting, instance.stuck, instance.lost];
         let name = [Cell::new(instance.instance), Cell::new(instance.state)];
         table.add_row(name.into_iter().chain(numbers.map(number)));
     }
