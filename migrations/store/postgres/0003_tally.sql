@@ -46,7 +46,9 @@ INSERT INTO intake_clock (id, running, beat_at, audited_at) VALUES (1, 0, 0, 0);
 -- What must be empty, so that looking costs nothing; and what the ledger reads in part.
 CREATE INDEX inbox_strange ON inbox (accepted_at) WHERE state NOT IN
     ('pending', 'replied', 'joined', 'blocked', 'handed_off', 'recorded', 'dead', 'discarded', 'erased');
-CREATE INDEX inbox_untimed ON inbox (accepted_at) WHERE (state = 'pending') <> (ended_at IS NULL);
+CREATE INDEX inbox_untimed ON inbox (accepted_at) WHERE state <> 'pending' AND ended_at IS NULL;
+CREATE INDEX inbox_misplaced ON inbox (accepted_at)
+    WHERE state = 'pending' AND (ended_at IS NOT NULL OR conversation_id IS NULL OR seq IS NULL);
 CREATE INDEX outbox_strange ON outbox (created_at) WHERE state NOT IN
     ('queued', 'sending', 'accepted', 'unknown', 'superseded', 'dead');
 CREATE INDEX conversation_open ON conversation (id) WHERE done <> tail;
