@@ -1,4 +1,4 @@
-//! Searching: lists, counts and groups, quick among a million letters.
+//! Searching: lists and counts, quick among a million letters.
 //!
 //! Words (group, class, stage, source, text) are looked for among the causes, which are few; letters are then taken
 //! from the index of each cause, eight causes to a statement, each looking no further back than the page that is
@@ -6,47 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::sql::{Row, Tx, args};
+use super::super::sql::{Tx, args};
 use super::super::{Store, StoreError};
 use super::letter::{columns, letter, select_letters};
 use super::{DeadFilter, DeadLetter};
-use crate::domain::{ContactId, ConversationId, DeadId, DeadState, Micros, SourceName};
-
-/// Letters of one cause: the same class at the same stage with the same normalised error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeadGroup {
-    /// What groups them.
-    pub fingerprint: String,
-    /// The class.
-    pub class: String,
-    /// The stage.
-    pub stage: String,
-    /// The normalised error.
-    pub error: String,
-    /// Letters.
-    pub count: i64,
-    /// Letters that wait for a person.
-    pub open: i64,
-    /// When the first died.
-    pub first_at: Micros,
-    /// When the last died first.
-    pub last_at: Micros,
-    /// The builds that gave them up.
-    pub builds: Vec<String>,
-    /// People affected.
-    pub contacts: i64,
-    /// Whether nothing like it had died before the build asked about first gave something up.
-    pub new: bool,
-}
+use crate::domain::{ConversationId, DeadId, DeadState, Micros, SourceName};
 
 /// Where a list begins: after this letter, going back in time.
 pub(super) type Place = (Micros, Uuid);
 
 /// Before everything, for a list from the newest.
-const NEWEST: Place = (Micros(i64::MAX), Uuid::nil());
+pub(super) const NEWEST: Place = (Micros(i64::MAX), Uuid::nil());
 
 macro_rules! window {
     () => {
@@ -121,6 +93,7 @@ macro_rules! causes {
         )
     };
 }
+pub(super) use causes;
 macro_rules! of_person {
     () => {
         concat!(
@@ -150,21 +123,6 @@ const COUNT_OF_CAUSES: &str = "SELECT count(*) AS n FROM dead WHERE created_at >
 const COUNT_OF_CAUSES_AND_STATE: &str = "SELECT count(*) AS n FROM dead WHERE created_at >= $1 AND created_at < $2 \
     AND cause IN ($3, $4, $5, $6, $7, $8, $9, $10) AND state = $11";
 
-macro_rules! grouped {
-    ($what:literal, $by:literal) => {
-        concat!(
-            "SELECT c.fingerprint AS fingerprint, ",
-            $what,
-            " FROM dead d JOIN dead_cause c ON c.id = d.cause \
-             WHERE d.created_at >= $1 AND d.created_at < $2 AND ($3 IS NULL OR d.state = $3) \
-               AND ($4 IS NULL OR d.contact_id = $4) AND ($5 IS NULL OR d.conversation_id = $5) AND d.cause IN (",
-            causes!("$6", "$7", "$8", "$9", "$10"),
-            ") GROUP BY c.fingerprint",
-            $by
-        )
-    };
-}
-
 /// A filter with what it is best looked up by.
 pub(super) struct Search<'f> {
     filter: &'f DeadFilter,
@@ -181,14 +139,14 @@ enum By {
 }
 
 /// The words of a filter, as the causes' conditions take them.
-struct Words<'f> {
-    group: Option<String>,
-    text: Option<String>,
+pub(super) struct Words<'f> {
+    pub(super) group: Option<String>,
+    pub(super) text: Option<String>,
     filter: &'f DeadFilter,
 }
 
 impl<'f> Words<'f> {
-    async fn of(tx: &mut Tx, filter: &'f DeadFilter) -> Result<Self, StoreError> {
+    pub(super) async fn of(tx: &mut Tx, filter: &'f DeadFilter) -> Result<Self, StoreError> {
         let group = match &filter.group {
             Some(group) => Some(one_group(tx, group).await?),
             None => None,
@@ -196,7 +154,7 @@ impl<'f> Words<'f> {
         Ok(Self { group, text: filter.text.as_deref().map(pattern), filter })
     }
 
-    fn source(&self) -> Option<&str> {
+    pub(super) fn source(&self) -> Option<&str> {
         self.filter.source.as_ref().map(SourceName::as_str)
     }
 }
@@ -464,70 +422,4 @@ impl Store {
         let search = Search::new(&mut tx, filter, filter.state).await?;
         search.count(&mut tx).await
     }
-
-    /// Letters by cause, the last to have struck first. With a build, a group is new when nothing like it had died
-    /// before that build gave something up first; the letters' ids are of no account here.
-    ///
-    /// # Errors
-    /// As [`dead_letters`](Self::dead_letters).
-    pub async fn dead_groups(
-        &self,
-        filter: &DeadFilter,
-        new_since_build: Option<&str>,
-    ) -> Result<Vec<DeadGroup>, StoreError> {
-        filter.check()?;
-        let mut tx = self.main.snapshot().await?;
-        let words = Words::of(&mut tx, filter).await?;
-        let values = args![
-            filter.since.unwrap_or(Micros(0)),
-            filter.until.unwrap_or(NEWEST.0),
-            filter.state.map(DeadState::as_str),
-            filter.contact.map(ContactId::uuid),
-            filter.conversation.map(ConversationId::uuid),
-            words.group.as_deref(),
-            filter.class.as_deref(),
-            filter.stage.as_deref(),
-            words.source(),
-            words.text.as_deref(),
-        ];
-        let mut builds: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for row in tx.all(grouped!("d.build AS build", ", d.build ORDER BY d.build"), values).await? {
-            builds.entry(row.get("fingerprint")?).or_default().push(row.get("build")?);
-        }
-        let seen = seen_before(&mut tx, new_since_build).await?;
-        let sql = grouped!(
-            "min(c.class) AS class, min(c.stage) AS stage, min(c.error) AS error, count(*) AS n, \
-             sum(CASE WHEN d.state = 'open' THEN 1 ELSE 0 END) AS waiting, min(d.created_at) AS first_at, \
-             max(d.created_at) AS last_at, count(DISTINCT d.contact_id) AS contacts",
-            " ORDER BY last_at DESC, fingerprint"
-        );
-        let group = |row: &Row| {
-            let fingerprint: String = row.get("fingerprint")?;
-            let cause = (row.get("stage")?, row.get("class")?, row.get("error")?);
-            let new = seen.as_ref().is_some_and(|seen| !seen.contains(&cause));
-            let builds = builds.remove(&fingerprint).unwrap_or_default();
-            let (stage, class, error) = cause;
-            let (first_at, last_at) = (row.get("first_at")?, row.get("last_at")?);
-            let (count, open, contacts) = (row.get("n")?, row.get("waiting")?, row.get("contacts")?);
-            Ok(DeadGroup { fingerprint, class, stage, error, count, open, first_at, last_at, builds, contacts, new })
-        };
-        tx.all(sql, values).await?.iter().map(group).collect()
-    }
-}
-
-/// What had died, as stage, class and error, before this build gave its first letter up; `None` without a build, or
-/// when it gave up nothing.
-async fn seen_before(
-    tx: &mut Tx,
-    build: Option<&str>,
-) -> Result<Option<HashSet<(String, String, String)>>, StoreError> {
-    let Some(build) = build else { return Ok(None) };
-    let first = "SELECT min(at) AS at FROM failure WHERE build = $1 AND outcome = 'dead'";
-    let Some(at) = tx.one(first, args![build]).await?.get::<Option<Micros>>("at")? else { return Ok(None) };
-    let sql = "SELECT stage, class, error FROM failure WHERE outcome = 'dead' AND at < $1 GROUP BY stage, class, error";
-    let rows = tx.all(sql, args![at]).await?;
-    rows.iter()
-        .map(|row| Ok((row.get("stage")?, row.get("class")?, row.get("error")?)))
-        .collect::<Result<_, _>>()
-        .map(Some)
 }
