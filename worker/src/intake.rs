@@ -188,21 +188,17 @@ async fn note_detour(desk: &Desk, header: Option<&Header>, delay: Duration) {
 }
 
 async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &str) -> Result<(), QueueError> {
-    let source = header.map_or("unknown", |header| header.source.as_str());
-    let event = header.map(|header| header.event_id);
     let error = crate::recovery::normalise(error);
-    match desk.store.keep_undeliverable(event, source, &delivery.body, &error).await {
-        Ok(true) => acknowledge(delivery).await,
-        Ok(false) => {
-            // Its event is here already; its number is noted, so that the ledger does not miss it.
-            if let Some(header) = header
-                && let Err(error) = desk.store.note_duplicate(header).await
-            {
-                tracing::warn!({ field::ERROR } = %error, "a dead delivery stays in the queue");
-                return Ok(());
-            }
-            acknowledge(delivery).await
+    let kept = async {
+        desk.store.keep_undeliverable(header, &delivery.body, &error).await?;
+        // Where its event has a row already, its number is noted apart, so that the ledger does not miss it.
+        match header {
+            Some(header) => desk.store.note_duplicate(header).await,
+            None => Ok(()),
         }
+    };
+    match kept.await {
+        Ok(()) => acknowledge(delivery).await,
         Err(error) => {
             tracing::error!({ field::ERROR } = %error, "a dead delivery could not be kept; it stays in the queue");
             tokio::time::sleep(LONGEST_PAUSE).await;

@@ -69,7 +69,7 @@ impl Store {
 async fn pending(tx: &mut Tx) -> Result<Vec<(&'static str, i64)>, StoreError> {
     let sql = "SELECT CASE WHEN accepted_at > $1 THEN 0 WHEN accepted_at > $2 THEN 1 WHEN accepted_at > $3 THEN 2 \
                  ELSE 3 END AS age, count(*) AS n FROM \
-                 (SELECT accepted_at FROM inbox WHERE state = 'pending' LIMIT $4) some GROUP BY 1";
+                 (SELECT accepted_at FROM inbox WHERE state = 'pending' LIMIT $4) counted GROUP BY 1";
     let ago = |(seconds, _): (i64, &str)| Micros(tx.now().0.saturating_sub(seconds.saturating_mul(1_000_000)));
     let [a, b, c] = [PENDING_AGES[0], PENDING_AGES[1], PENDING_AGES[2]].map(ago);
     let mut ages: Vec<_> = PENDING_AGES.iter().map(|(_, name)| (*name, 0)).collect();
