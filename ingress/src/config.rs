@@ -165,7 +165,8 @@ fn hints(sources: &HashMap<SourceName, Source>, spool: Option<&SpoolConfig>, que
             let lossy = |source: &&Source| source.spool != Some(false) && never_retries(source);
             let mut names: Vec<&SourceName> = sources.values().filter(lossy).map(|source| &source.name).collect();
             names.sort_unstable();
-            let why = |name| format!("'{name}' never sends again: with a folder here, the broker's outages lose nothing");
+            let why =
+                |name| format!("'{name}' never sends again: with a folder here, the broker's outages lose nothing");
             names.into_iter().map(|name| hint("INGRESS_SPOOL_DIR", why(name))).collect()
         }
     }

@@ -140,7 +140,8 @@ impl Numbers {
         if let Some((beyond, _)) = given_up.get(MOST) {
             upto = upto.min(beyond - 1);
         }
-        let within = given_up.into_iter().filter(|(start, _)| *start <= upto).map(|(start, end)| (start, end.min(upto)));
+        let within =
+            given_up.into_iter().filter(|(start, _)| *start <= upto).map(|(start, end)| (start, end.min(upto)));
         let recovered = self.recovered.get(&instance).map(|spans| spans.first(MOST)).unwrap_or_default();
         Tally { from: self.vouched, upto, given_up: within.collect(), recovered, last: last && upto == self.last }
     }

@@ -204,11 +204,7 @@ fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> 
                 metrics::gauge!(common::metrics::DOOR_UP, "door" => door).set(f64::from(u8::from(result.is_ok())));
             }
             let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
-            vec![
-                Check::of("store", store),
-                Check::of("queue", queue),
-                Check::of("drain", drain),
-            ]
+            vec![Check::of("store", store), Check::of("queue", queue), Check::of("drain", drain)]
         })
     })
 }

@@ -113,10 +113,7 @@ impl Store {
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
             (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
-            (
-                Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_),
-                ..,
-            ) => {
+            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_), ..) => {
                 let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }

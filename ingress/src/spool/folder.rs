@@ -31,6 +31,9 @@ pub(super) struct Folder {
     /// The newest of `files`, while it may grow.
     writing: Option<File>,
     next_number: u64,
+    /// How often records were written and synced.
+    #[cfg(test)]
+    pub(super) syncs: u64,
 }
 
 /// One file as far as it is known to be on disk.
@@ -71,6 +74,8 @@ impl Folder {
             files: VecDeque::new(),
             writing: None,
             next_number: 1,
+            #[cfg(test)]
+            syncs: 0,
         };
         let mut numbers = numbers(path).map_err(failed)?;
         numbers.sort_unstable();
@@ -107,6 +112,10 @@ impl Folder {
 
     /// Writes encoded records and returns once they are on disk. On an error none of them is valid.
     pub(super) fn write(&mut self, group: &[u8], records: u64) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            self.syncs += 1;
+        }
         let longest = LARGEST_FILE.min(self.limit / 4);
         let length = self.files.back().map_or(0, |file| file.length);
         if length + group.len() as u64 > longest {
@@ -350,7 +359,8 @@ fn lock(path: &Path) -> Result<File, SpoolError> {
     let failed = |source| SpoolError::Unusable { folder: path.to_owned(), source };
     let name = path.join("lock");
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
