@@ -14,6 +14,7 @@ mod dead_letters; // what cannot be read or answered waits for a person, and run
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
+mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
 mod privacy; // nothing personal or secret in clear, anywhere

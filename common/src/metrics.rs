@@ -52,6 +52,22 @@ pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
 /// Dead letters made. Label: `class`.
 pub const DEAD: &str = "handrail_dead_letters_total";
+/// Numbers that an ingress vouched for and intake never saw; anything but 0 is a loss.
+pub const LEDGER_LOST: &str = "handrail_ledger_lost";
+/// Messages that intake sent back into the broker and that are overdue.
+pub const LEDGER_STUCK: &str = "handrail_ledger_stuck";
+/// Numbers that never came and that no ingress vouches for.
+pub const LEDGER_UNVOUCHED: &str = "handrail_ledger_unvouched";
+/// Imbalances that will not settle by themselves; anything but 0 is a fault.
+pub const LEDGER_IMBALANCES: &str = "handrail_ledger_imbalances";
+/// Second envelopes of accepted events, ever.
+pub const LEDGER_DUPLICATES: &str = "handrail_ledger_duplicates";
+/// Sends whose outcome nobody knows and no policy has closed.
+pub const SENDS_UNKNOWN: &str = "handrail_sends_unknown";
+/// Messages that await their turn, by how long ago they were taken in. Label: `age` (`10s`, `1m`, `10m`, `more`).
+pub const PENDING: &str = "handrail_pending";
+/// Age in seconds of the oldest dead letter that waits for a person; 0 without one.
+pub const DEAD_OLDEST_SECONDS: &str = "handrail_dead_letters_oldest_seconds";
 /// 1 while a door answers. Label: `door` (`queue`, `store`).
 pub const DOOR_UP: &str = "handrail_door_up";
 

@@ -18,17 +18,22 @@ mod read;
 mod schema;
 mod sql;
 mod status;
+mod tally;
 mod turn;
 
 use std::time::Duration;
 
 pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
-pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use dead::{
+    Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
+    Dispatch, Dispatched, EditRefused, ExportedLetter, Frozen, ImportRefused, Imported, NewDead, NewReplay, Progress,
+    Replay, ReplayItem, ReplayRefused,
+};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{Ledger, SendsLedger};
+pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use sql::Clock;
@@ -57,6 +62,9 @@ pub enum StoreError {
     /// The person was erased; what was sealed for them cannot be opened again.
     #[error("this contact was erased")]
     Erased,
+    /// What was asked for cannot be: the text names the thing and the fix.
+    #[error("{0}")]
+    Refused(String),
     /// No row of that id.
     #[error("no {0} with the id {1}")]
     Absent(&'static str, String),
@@ -101,6 +109,7 @@ pub struct Store {
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
+    met: tally::Met,
 }
 
 impl Store {
@@ -135,6 +144,7 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
+            met: tally::Met::default(),
         })
     }
 

@@ -13,6 +13,7 @@ mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
 mod statuses; // what a provider says of a send
+mod tallies; // what an ingress vouched for is here, or is missed
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

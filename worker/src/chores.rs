@@ -136,7 +136,8 @@ async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+/// Ticks that never catch up.
+pub(crate) fn every(period: Duration) -> tokio::time::Interval {
     let mut tick = tokio::time::interval(period.max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick

@@ -4,6 +4,7 @@
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
 //! two outsides, through one HTTP client), [`recovery`] (what a failure means).
 
+mod accounts;
 pub mod bell;
 pub mod channels;
 pub mod chores;
@@ -163,6 +164,7 @@ impl Worker {
         let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));

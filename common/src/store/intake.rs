@@ -71,9 +71,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
-        if let Event::Tally(_) = &admission.inbound.event {
-            return Ok(Admitted::Tallied);
+        if let Event::Tally(tally) = &admission.inbound.event {
+            return self.note_tally(admission.header, tally).await;
         }
+        self.meet(admission.header.instance.uuid()).await?;
         if let Some(duplicate) = self.known_event(admission.header).await? {
             return Ok(duplicate);
         }

@@ -61,8 +61,13 @@ impl Dead {
 
 impl List {
     async fn run(&self, context: &Context) -> Answer {
-        let filter =
-            DeadFilter { state: self.state, class: self.class.clone(), source: self.source.clone(), limit: self.limit };
+        let filter = DeadFilter {
+            state: self.state,
+            class: self.class.clone(),
+            source: self.source.clone(),
+            limit: self.limit,
+            ..DeadFilter::default()
+        };
         let letters = context.store().await?.dead_letters(&filter).await?;
         let rows: Vec<Value> = letters.iter().map(told).collect();
         let columns = [
