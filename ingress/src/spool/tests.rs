@@ -334,4 +334,16 @@ async fn what_this_build_cannot_send_is_set_aside_and_holds_up_nothing() {
     let emptied = async { until("all is handed over", || queue.taken() == [7]).await };
     tokio::select! { () = drain(&spool, &outlet, &book, stop) => {}, () = emptied => {} }
     assert_eq!(fs::read(&files(home.path(), "unknown")[0]).unwrap(), b"not an envelope");
+    let view = SpoolView::of(&home.path().join("spool")).unwrap();
+    assert_eq!(view.set_aside, 1);
+}
+
+#[test]
+fn an_onlooker_sees_what_waits_and_disturbs_nobody() {
+    let home = folder();
+    let mut spool = open(home.path());
+    write(&mut spool, &[b"1", b"2"]);
+    let view = SpoolView::of(&home.path().join("spool")).unwrap();
+    assert_eq!(view, SpoolView { records: 2, bytes: spool.bytes(), oldest: Some(AT), set_aside: 0 });
+    assert_eq!(bodies(&mut spool), [b"1", b"2"]);
 }
