@@ -11,6 +11,7 @@ mod model_failures; // every way in which a model gives no answer
 mod order; // messages that overtake one another
 mod provider_failures; // every way in which a provider does not take a reply
 mod redelivery; // the queue says it again
+mod spool; // the broker gone, and events that wait on the ingress's disk
 mod stall; // a worker that stops and comes back
 mod undeliverable; // what cannot be taken in
 

@@ -12,6 +12,7 @@ use common::domain::SourceName;
 use common::queue::{self, Queue};
 use common::shutdown::{self, Stop, Stopper};
 use common::store::{Clock, Store};
+pub(crate) use ingress::SpoolView;
 use ingress::{Ingress, IngressConfig};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

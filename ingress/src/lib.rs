@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 pub use config::{IngressConfig, SpoolConfig};
 use door::Door;
 use spool::Spool;
-pub use spool::SpoolError;
+pub use spool::{SpoolError, SpoolView};
 use tally::Teller;
 
 /// How long the private bind may finish its answers after the public one has drained.

@@ -13,12 +13,13 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::domain::Micros;
 use common::envelope::{Envelope, MAX_BYTES};
 use common::metrics as names;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use drain::drain;
@@ -30,6 +31,8 @@ use keeper::{Ask, Keep};
 
 /// How long a request waits for the disk before it is told that the spool cannot be written. It may be kept later.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The signal of a write beyond the limit on file sizes, by its number on Linux and the BSDs.
+const SIGXFSZ: i32 = 25;
 /// A full spool counts as full until so many bytes are free again.
 const ROOM: u64 = 2 * MAX_BYTES as u64;
 
@@ -84,6 +87,29 @@ impl Refused {
     }
 }
 
+/// What is in a spool's folder, seen from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpoolView {
+    /// Events in files that have not been handed over whole.
+    pub records: u64,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// When the oldest event was kept.
+    pub oldest: Option<Micros>,
+    /// Files with what could not be read or sent.
+    pub set_aside: u64,
+}
+
+impl SpoolView {
+    /// Looks into a folder, whoever holds it, and changes nothing.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be read.
+    pub fn of(folder: &Path) -> std::io::Result<Self> {
+        folder::view(folder)
+    }
+}
+
 /// An open spool. Its folder is free again after [`close`](Self::close), or when the last handle is gone.
 pub(crate) struct Spool {
     asks: mpsc::Sender<Ask>,
@@ -93,6 +119,9 @@ pub(crate) struct Spool {
 impl Spool {
     /// Opens a folder and takes over what an earlier process left there.
     pub(crate) async fn open(path: PathBuf, limit: u64) -> Result<Self, SpoolError> {
+        // A write beyond the system's limit on file sizes is to fail, not to end the process. The handler stays when
+        // its listener goes; without one the process ends as it always would have.
+        let _handled = signal(SignalKind::from_raw(SIGXFSZ)).map(drop);
         let unusable = path.clone();
         let opened = tokio::task::spawn_blocking(move || Folder::open(&path, limit)).await;
         let folder = opened.map_err(|error| SpoolError::Unusable { folder: unusable, source: error.into() })??;

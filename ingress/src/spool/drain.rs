@@ -18,10 +18,12 @@ use super::folder::{Chunk, Kept};
 use crate::outlet::Outlet;
 use crate::tally::Book;
 
-/// The most events on their way at once.
-const WINDOW: usize = 64;
+/// The most events read at once.
+const CHUNK: usize = 64;
+/// The most events on their way at once. `join_all` begins so many in order, and more than 30 in any.
+const WINDOW: usize = 24;
 /// With no more than these left, newcomers wait for them to go.
-const FEW: u64 = 2 * WINDOW as u64;
+const FEW: u64 = 2 * CHUNK as u64;
 /// Rest after a failure, at first; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -65,7 +67,7 @@ impl Drain<'_> {
             self.rest().await;
         }
         self.spool.gate.close_if_few(FEW);
-        let chunk = match self.spool.next(WINDOW).await {
+        let chunk = match self.spool.next(CHUNK).await {
             Ok(chunk) => chunk?,
             Err(error) => {
                 tracing::error!(error = %error, "the spool cannot be read; trying again");

@@ -13,14 +13,16 @@ use std::path::{Path, PathBuf};
 use common::domain::Micros;
 use common::metrics as names;
 
-use super::SpoolError;
 use super::record::{self, FILE_HEAD, Piece, RECORD_HEAD, VERSION};
+use super::{SpoolError, SpoolView};
 
 /// The most bytes of one file, so that space comes back while a large spool drains.
 const LARGEST_FILE: u64 = 8 * 1024 * 1024;
 /// The most bytes handed out at once.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 const ENDING: &str = "spool";
+/// Endings of what was set aside.
+const ASIDE: [&str; 3] = ["torn", "damaged", "unknown"];
 
 /// A folder and the lock on it.
 pub(super) struct Folder {
@@ -31,6 +33,9 @@ pub(super) struct Folder {
     /// The newest of `files`, while it may grow.
     writing: Option<File>,
     next_number: u64,
+    /// How often records were written and synced.
+    #[cfg(test)]
+    pub(super) syncs: u64,
 }
 
 /// One file as far as it is known to be on disk.
@@ -64,8 +69,16 @@ impl Folder {
         let failed = |source| SpoolError::Unusable { folder: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = lock(path)?;
-        let mut folder =
-            Self { path: path.to_owned(), _lock: lock, limit, files: VecDeque::new(), writing: None, next_number: 1 };
+        let mut folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+            limit,
+            files: VecDeque::new(),
+            writing: None,
+            next_number: 1,
+            #[cfg(test)]
+            syncs: 0,
+        };
         let mut numbers = numbers(path).map_err(failed)?;
         numbers.sort_unstable();
         for number in numbers {
@@ -101,6 +114,10 @@ impl Folder {
 
     /// Writes encoded records and returns once they are on disk. On an error none of them is valid.
     pub(super) fn write(&mut self, group: &[u8], records: u64) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            self.syncs += 1;
+        }
         let longest = LARGEST_FILE.min(self.limit / 4);
         let length = self.files.back().map_or(0, |file| file.length);
         if length + group.len() as u64 > longest {
@@ -337,6 +354,32 @@ fn numbers(path: &Path) -> io::Result<Vec<u64>> {
         numbers.extend(stem.filter(|_| path.extension().is_some_and(|ending| ending == ENDING)));
     }
     Ok(numbers)
+}
+
+/// What an onlooker sees; files that go meanwhile are left out.
+pub(super) fn view(path: &Path) -> io::Result<SpoolView> {
+    let mut view = SpoolView::default();
+    let mut numbers = numbers(path)?;
+    numbers.sort_unstable();
+    for number in numbers {
+        let bytes = match std::fs::read(path.join(format!("{number:012}.{ENDING}"))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            bytes => bytes?,
+        };
+        view.bytes += bytes.len() as u64;
+        for piece in record::scan_file(&bytes) {
+            if let Piece::Whole { at, .. } = piece {
+                view.records += 1;
+                view.oldest = view.oldest.or(Some(at));
+            }
+        }
+    }
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        view.set_aside += u64::from(ending.is_some_and(|ending| ASIDE.contains(&ending)));
+    }
+    Ok(view)
 }
 
 /// The lock, with our process id in it for whoever is refused.

@@ -162,3 +162,34 @@ fn tell<T>(answer: oneshot::Sender<T>, outcome: T) {
     // Whoever asked may have stopped waiting.
     let _gone = answer.send(outcome);
 }
+
+#[cfg(test)]
+mod tests {
+    use common::domain::Micros;
+
+    use super::super::record;
+    use super::*;
+
+    #[test]
+    fn all_who_wait_share_one_sync_and_each_is_answered_after_it() {
+        let home = tempfile::tempdir().unwrap();
+        let gate = Gate::new();
+        let folder = Folder::open(&home.path().join("spool"), 1 << 30).unwrap();
+        let mut keeper = Keeper { folder, gate: gate.clone() };
+        let (asks, asked) = mpsc::channel(WAITING);
+        let mut kept = Vec::new();
+        for number in 0..200_u8 {
+            let (answer, answered) = oneshot::channel();
+            let mut encoded = Vec::new();
+            record::encode(Micros(1), &[number], &mut encoded);
+            assert!(asks.try_send(Ask::Keep(Keep { encoded, records: 1, seat: gate.seat(), answer })).is_ok());
+            kept.push(answered);
+        }
+        drop(asks);
+        keeper.run(asked);
+        assert!(kept.iter_mut().all(|answered| answered.try_recv() == Ok(Ok(()))));
+        assert_eq!((keeper.folder.syncs, keeper.folder.records(), gate.look().0), (1, 200, 200));
+        let chunk = keeper.folder.next(500).unwrap().unwrap();
+        assert!(chunk.records.iter().map(|kept| kept.body[0]).eq(0..200));
+    }
+}

@@ -214,10 +214,10 @@ fn large_spools_are_many_files_whose_space_comes_back_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_wait_together_share_a_sync_and_are_kept_in_the_order_of_asking() {
+async fn requests_at_once_are_kept_in_the_order_of_asking_until_it_is_closed() {
     let home = folder();
     let spool = Spool::open(home.path().join("spool"), LIMIT).await.unwrap();
-    let envelopes: Vec<Envelope> = (1..=200).map(envelope).collect();
+    let envelopes: Vec<Envelope> = (1..=24).map(envelope).collect();
     let all = join_all(envelopes.iter().map(|one| spool.keep(spool.seat(), std::iter::once(one), AT)));
     assert!(all.await.iter().all(Result::is_ok));
     let (chunk, more) = (spool.next(500).await.unwrap().unwrap(), spool.enter(PATIENCE).await);
@@ -334,4 +334,16 @@ async fn what_this_build_cannot_send_is_set_aside_and_holds_up_nothing() {
     let emptied = async { until("all is handed over", || queue.taken() == [7]).await };
     tokio::select! { () = drain(&spool, &outlet, &book, stop) => {}, () = emptied => {} }
     assert_eq!(fs::read(&files(home.path(), "unknown")[0]).unwrap(), b"not an envelope");
+    let view = SpoolView::of(&home.path().join("spool")).unwrap();
+    assert_eq!(view.set_aside, 1);
+}
+
+#[test]
+fn an_onlooker_sees_what_waits_and_disturbs_nobody() {
+    let home = folder();
+    let mut spool = open(home.path());
+    write(&mut spool, &[b"1", b"2"]);
+    let view = SpoolView::of(&home.path().join("spool")).unwrap();
+    assert_eq!(view, SpoolView { records: 2, bytes: spool.bytes(), oldest: Some(AT), set_aside: 0 });
+    assert_eq!(bodies(&mut spool), [b"1", b"2"]);
 }
