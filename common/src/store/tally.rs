@@ -169,6 +169,9 @@ impl Store {
                    WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE instance = $1 AND sequence = $2) \
                      AND NOT EXISTS (SELECT 1 FROM dead WHERE instance = $1 AND sequence = $2) \
                    ON CONFLICT DO NOTHING";
+        if header.sequence < 1 {
+            return Ok(());
+        }
         let now = self.main.now().await?;
         let values = args![header.instance.uuid(), header.sequence, header.event_id.uuid(), now];
         self.main.write(sql, values).await.map(drop)

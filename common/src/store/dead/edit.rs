@@ -172,7 +172,7 @@ fn edited(original: &Inbound, edit: DeadEdit) -> Result<Event, EditRefused> {
         Event::Unparsed { raw, .. } if raw.is_empty() => schema("it has no bytes"),
         Event::Unparsed { raw, .. } if raw.len() > MOST_RAW => schema(&format!("it is larger than {MOST_RAW} bytes")),
         Event::Message(_) | Event::Unparsed { .. } => Ok(event),
-        Event::Status(_) | Event::Echo(_) | Event::Consent(_) | Event::Record { .. } => {
+        Event::Status(_) | Event::Echo(_) | Event::Consent(_) | Event::Record { .. } | Event::Tally(_) => {
             schema("only messages and webhooks that could not be read can be edited")
         }
     }
