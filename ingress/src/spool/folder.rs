@@ -68,6 +68,10 @@ impl Folder {
     pub(super) fn open(path: &Path, limit: u64) -> Result<Self, SpoolError> {
         let failed = |source| SpoolError::Unusable { folder: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        // A folder whose own entry is lost in a power cut takes what was synced in it along. Where its parent may not be
+        // read, an operator has made both beforehand.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let _unreadable = File::open(parent).and_then(|parent| parent.sync_all());
         let lock = lock(path)?;
         let mut folder = Self {
             path: path.to_owned(),
