@@ -51,7 +51,7 @@ async fn answered(stack: &Stack, numbers: impl Iterator<Item = u32> + Clone) {
         assert!(["replied", "joined"].contains(&end.as_str()), "{number} is {end}");
     }
     let ledger = stack.settled().await;
-    assert_eq!(ledger.accepted, numbers.clone().count() as u64);
+    assert_eq!(ledger.accepted, numbers.clone().count() as i64);
     assert_eq!((ledger.sends.accepted, ledger.late), (ledger.sends.committed, 0));
     let said: Vec<u32> = stack.received_by(CUSTOMER).iter().flat_map(|text| marks(text)).collect();
     assert_eq!(said, numbers.collect::<Vec<u32>>());
@@ -222,6 +222,6 @@ async fn a_disk_that_takes_no_more_is_a_503_and_what_was_taken_before_and_after_
     for number in 1..=taken + 2 {
         stack.end_of(event(number)).await;
     }
-    assert_eq!(stack.settled().await.accepted, u64::from(taken) + 2);
+    assert_eq!(stack.settled().await.accepted, i64::from(taken) + 2);
     assert!(files(&stack, "torn").is_empty() && files(&stack, "spool").is_empty());
 }
