@@ -4,10 +4,12 @@
 //! knows ingress and worker; every other command speaks with the doors.
 
 mod commands;
+mod consent;
 mod context;
 mod failure;
 mod http;
 mod output;
+mod progress;
 mod up;
 
 use std::process::ExitCode;
