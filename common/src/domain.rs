@@ -9,9 +9,10 @@ mod time;
 
 pub use conversation::{Author, Floor, Line, Speaker};
 pub use ids::{
-    AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, SendId, TurnId, WorkerId,
+    AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, ReplayId, SendId,
+    TurnId, WorkerId,
 };
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
-pub use states::{DeadState, End, SendState, UnknownState};
+pub use states::{DeadState, End, ItemState, ReplayMode, ReplayState, SendState, UnknownState};
 pub use time::Micros;

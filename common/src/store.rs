@@ -25,7 +25,11 @@ use std::time::Duration;
 
 pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
-pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use dead::{
+    Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
+    Dispatch, Dispatched, EditRefused, ExportedLetter, Frozen, ImportRefused, Imported, NewDead, NewReplay, Progress,
+    Replay, ReplayItem, ReplayRefused,
+};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
@@ -59,6 +63,9 @@ pub enum StoreError {
     /// The person was erased; what was sealed for them cannot be opened again.
     #[error("this contact was erased")]
     Erased,
+    /// What was asked for cannot be: the text names the thing and the fix.
+    #[error("{0}")]
+    Refused(String),
     /// No row of that id.
     #[error("no {0} with the id {1}")]
     Absent(&'static str, String),

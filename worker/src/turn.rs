@@ -202,6 +202,7 @@ impl Turns {
             | StoreError::Broken(_)
             | StoreError::Sealed(_)
             | StoreError::Erased
+            | StoreError::Refused(_)
             | StoreError::Absent(..) => HandBack::Crashed,
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.

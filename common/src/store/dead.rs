@@ -1,10 +1,30 @@
 //! Dead letters: what could not be answered, sent or read, kept until a person resolves it.
 
+mod body;
+mod discard;
+mod dispatch;
+mod edit;
+mod export;
+mod filter;
+mod history;
+mod replay;
+mod search;
+
 use super::intake::{Admission, inbox_context};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
 use crate::digest::hex_digest;
-use crate::domain::{ConversationId, DeadId, DeadState, EventId, Inbound, Micros, SendId, SourceName};
+use crate::domain::{ConversationId, DeadId, DeadState, EventId, Inbound, Micros, SendId};
+
+pub use body::DeadBody;
+pub use discard::DiscardRefused;
+pub use dispatch::{Dispatch, Dispatched};
+pub use edit::{Change, DeadDiff, DeadEdit, EditRefused};
+pub use export::{DeadExport, ExportedLetter, ImportRefused, Imported};
+pub use filter::DeadFilter;
+pub use history::DeadAttempt;
+pub use replay::{Frozen, NewReplay, Progress, Replay, ReplayItem, ReplayRefused};
+pub use search::DeadGroup;
 
 /// A dead letter about to be written. Its error names no content.
 #[derive(Clone, Debug)]
@@ -114,37 +134,24 @@ pub struct DeadLetter {
     pub state: DeadState,
     /// Why it was discarded.
     pub why: Option<String>,
+    /// Whose it is.
+    pub contact: Option<crate::domain::ContactId>,
+    /// The digest of the last prompt, where a model was asked.
+    pub prompt: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The letter that this one is an edit of.
+    pub edited_from: Option<DeadId>,
+    /// The edit that was answered in its place.
+    pub replaced_by: Option<DeadId>,
+    /// Its message's first place in the conversation.
+    pub place: Option<i64>,
+    /// The replay that holds it.
+    pub replay: Option<crate::domain::ReplayId>,
     /// When it died first.
     pub created_at: Micros,
     /// When it last changed.
     pub updated_at: Micros,
-}
-
-/// Which dead letters to list.
-#[derive(Clone, Debug, Default)]
-pub struct DeadFilter {
-    /// Only of this state.
-    pub state: Option<DeadState>,
-    /// Only of this class.
-    pub class: Option<String>,
-    /// Only of this source.
-    pub source: Option<SourceName>,
-    /// At most so many, newest first; 0 for 1,000.
-    pub limit: i64,
-}
-
-/// Why a dead letter was not replayed. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayRefused {
-    /// It is not open.
-    #[error("dead letter {0} is {1}: only an open one can be replayed")]
-    NotOpen(DeadId, DeadState),
-    /// Its message is no longer dead.
-    #[error("dead letter {0} has no message left to replay: it has been answered or erased meanwhile")]
-    NothingLeft(DeadId),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// The columns of a letter, for the two queries that read them.
@@ -246,22 +253,6 @@ impl Store {
         insert(&mut tx, &letter).await?;
         tx.commit().await?;
         Ok(true)
-    }
-
-    /// Dead letters, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, StoreError> {
-        let sql = select_letters!(
-            "WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR class = $2) AND ($3 IS NULL OR source = $3) \
-             ORDER BY created_at DESC, id LIMIT $4"
-        );
-        let state = filter.state.map(DeadState::as_str);
-        let source = filter.source.as_ref().map(SourceName::as_str);
-        let limit = if filter.limit > 0 { filter.limit } else { 1_000 };
-        let rows = self.main.read(sql, args![state, filter.class.as_deref(), source, limit]).await?;
-        rows.iter().map(letter).collect()
     }
 
     /// One dead letter.
@@ -378,6 +369,13 @@ fn letter(row: &Row) -> Result<DeadLetter, StoreError> {
         build: row.get("build")?,
         state: row.word("state")?,
         why: row.get("why")?,
+        contact: None,
+        prompt: None,
+        tags: Vec::new(),
+        edited_from: None,
+        replaced_by: None,
+        place: None,
+        replay: None,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })

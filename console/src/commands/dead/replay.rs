@@ -35,7 +35,11 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 impl From<ReplayRefused> for Failure {
     fn from(refused: ReplayRefused) -> Self {
         match refused {
-            ReplayRefused::NotOpen(..) | ReplayRefused::NothingLeft(_) => Self::found(refused.to_string()),
+            ReplayRefused::NotOpen(..)
+            | ReplayRefused::NothingLeft(_)
+            | ReplayRefused::Empty
+            | ReplayRefused::Letters(_)
+            | ReplayRefused::Impossible(_) => Self::found(refused.to_string()),
             ReplayRefused::Store(error) => error.into(),
         }
     }
