@@ -18,6 +18,14 @@ pub(crate) fn or_ask(yes: bool, question: &str) -> Result<(), Failure> {
     Err(Failure::cannot_run(format!("{question} Nobody can be asked here: add --yes to go on. Nothing was changed.")))
 }
 
+/// As [`or_ask`], where a program needs not say so.
+///
+/// # Errors
+/// That they declined.
+pub(crate) fn or_ask_on_terminal(yes: bool, question: &str) -> Result<(), Failure> {
+    if someone_is_there() { or_ask(yes, question) } else { Ok(()) }
+}
+
 /// Whether a person sits before the command: both ends of the talk are a terminal.
 pub(crate) fn someone_is_there() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

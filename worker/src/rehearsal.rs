@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, Keys, ModelConfig, Protocol, Source};
-use common::domain::{DeadState, End, Event, EventId, Floor, SourceName, Speaker};
+use common::domain::{DeadState, End, Event, EventId, Floor, ReplayMode, SourceName, Speaker};
 use common::envelope::Envelope;
 use common::providers;
 use common::seal::Keyring;
-use common::store::{DeadLetter, Scene, SceneMessage, Store, StoreError};
+use common::store::{DeadBody, DeadLetter, Scene, SceneMessage, Store, StoreError};
 
 use crate::channels::{Channels, split};
 use crate::models::{self, Answer, Model};
@@ -35,6 +35,8 @@ pub enum Voice {
     Scripted,
     /// The policy's own texts.
     Policy,
+    /// The reply that was approved and refused.
+    Stored,
     /// Nobody: there is nothing to say.
     Nobody,
 }
@@ -47,6 +49,7 @@ impl Voice {
             Self::Recorded => "recorded",
             Self::Scripted => "scripted",
             Self::Policy => "policy",
+            Self::Stored => "stored",
             Self::Nobody => "nobody",
         }
     }
@@ -89,7 +92,7 @@ pub enum Verdict {
     },
     /// The channel's window for free text has closed: a reply would be refused.
     Stale,
-    /// There is nothing left to replay, by a constant word: `answered`, `replaying`, `discarded`, `erased`,
+    /// There is nothing left to replay, by a constant word: `answered`, `replaying`, `discarded`, `replaced`, `erased`,
     /// `person_has_floor`.
     Superseded(&'static str),
 }
@@ -144,17 +147,19 @@ impl Rehearsal {
     ///
     /// # Errors
     /// [`StoreError`]: the store could not be read; it says nothing about the letter.
-    pub async fn run(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
+    pub async fn run(&self, letter: &DeadLetter, mode: ReplayMode) -> Result<Verdict, StoreError> {
         match letter.state {
             DeadState::Open => {}
             DeadState::Replaying => return Ok(Verdict::Superseded("replaying")),
             DeadState::Resolved => return Ok(Verdict::Superseded("answered")),
             DeadState::Discarded => return Ok(Verdict::Superseded("discarded")),
+            DeadState::Replaced => return Ok(Verdict::Superseded("replaced")),
         }
-        let played = match letter.class.as_str() {
-            "unparsed" => self.read_again(letter).await,
-            "undeliverable" => self.open_again(letter).await,
-            _ => self.turn(letter).await,
+        let played = match (mode, letter.class.as_str()) {
+            (ReplayMode::Note, _) => Ok(recorded(letter)),
+            (ReplayMode::Regenerate, "unparsed") => self.read_again(letter).await,
+            (ReplayMode::Regenerate, "undeliverable") => self.open_again(letter).await,
+            (ReplayMode::Regenerate | ReplayMode::SendStored, _) => self.turn(letter, mode).await,
         };
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
@@ -179,7 +184,9 @@ impl Rehearsal {
 
     /// An envelope that no worker could open, opened with the keys and the build at hand.
     async fn open_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
-        let bytes = self.store.dead_body(letter).await?;
+        let DeadBody::Envelope(bytes) = self.store.dead_body(letter).await? else {
+            return Ok(Verdict::Superseded("answered"));
+        };
         let opened = Envelope::decode(bytes).and_then(|envelope| envelope.open(&self.queue_keys));
         Ok(match opened {
             Ok(_inbound) => recorded(letter),
@@ -187,8 +194,8 @@ impl Rehearsal {
         })
     }
 
-    /// One turn over the letter's messages.
-    async fn turn(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
+    /// One turn over the letter's messages, or its stored reply once more.
+    async fn turn(&self, letter: &DeadLetter, mode: ReplayMode) -> Result<Verdict, StoreError> {
         let Some(mut scene) = self.store.scene(letter).await? else { return Ok(Verdict::Superseded("answered")) };
         let left: Vec<SceneMessage> = scene.messages.iter().filter(|message| is_dead(message)).cloned().collect();
         if left.is_empty() {
@@ -205,10 +212,22 @@ impl Rehearsal {
         if channel.window().is_some_and(closed) {
             return Ok(Verdict::Stale);
         }
+        if mode == ReplayMode::SendStored {
+            return self.stored(letter, &scene).await;
+        }
         match self.plan(&scene) {
             None => Ok(fails(letter, Class::Poison.as_str(), "its body cannot be opened as a message")),
             Some(plan) => self.play(letter, &scene, plan, channel.limit()).await,
         }
+    }
+
+    /// The reply that was refused, as it was approved.
+    async fn stored(&self, letter: &DeadLetter, scene: &Scene) -> Result<Verdict, StoreError> {
+        let DeadBody::Send { parts, .. } = self.store.dead_body(letter).await? else {
+            return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+        };
+        let ends = scene.messages.iter().map(|message| (message.event_id, End::Replied)).collect();
+        Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
     }
 
     /// Reads every message and decides who answers; `None` when one of them does not open.
