@@ -137,7 +137,8 @@ impl Replay {
             rate_per_second: self.rate.map(Rate::per_second),
             ladder: self.ladder,
         };
-        let frozen = store.freeze_replay(filter, &new).await?;
+        // Without a state the store means open letters, and those of the same call that runs already.
+        let frozen = store.freeze_replay(&DeadFilter { state: None, ..filter.clone() }, &new).await?;
         let (count, hash, id) = (frozen.count, &frozen.hash, frozen.id);
         output::say(&match frozen.joined {
             true => format!("Joined replay {id}: {count} dead letter(s), selection {hash}."),
@@ -156,9 +157,27 @@ impl Replay {
             ReplayState::Running | ReplayState::Halted => {
                 let (ended, total, hash) = (kept.progress.ended(), kept.progress.total, &kept.hash);
                 output::say(&format!("Replay {id}: {ended} of {total} dead letter(s) have ended, selection {hash}."));
+                self.reopen(&store, &kept).await?;
                 self.drive(context, settings, store, kept, true, false).await
             }
         }
+    }
+
+    /// A halted replay runs again, by asking for the same once more.
+    async fn reopen(&self, store: &Store, kept: &Kept) -> Answer {
+        if kept.state != ReplayState::Halted {
+            return Ok(());
+        }
+        let new = NewReplay {
+            who: self.who(),
+            why: self.why.clone(),
+            mode: kept.mode,
+            note: (kept.mode == ReplayMode::Note).then(|| NO_REASON.to_owned()),
+            rate_per_second: kept.rate_per_second,
+            ladder: kept.ladder,
+        };
+        let frozen = store.freeze_replay(&kept.filter, &new).await?;
+        if frozen.id == kept.id { Ok(()) } else { Err(Failure::found(format!("replay {} is gone", kept.id))) }
     }
 
     async fn drive(

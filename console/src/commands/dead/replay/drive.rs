@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::domain::{ReplayId, ReplayState};
 use common::shutdown::{self, Stop};
-use common::store::{Progress, Replay, Store};
+use common::store::{Progress, Replay, Store, StoreError};
 use tokio::time::Instant;
 
 use super::handing::Handing;
@@ -58,12 +58,26 @@ pub(super) struct Drive<'a> {
     bar: Bar,
 }
 
+/// Why nothing was dispatched.
+enum Undispatched {
+    EndedElsewhere,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Undispatched {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 /// What was seen at the last look.
 struct Seen {
     progress: Progress,
     at: Instant,
     moved: Instant,
     told: Option<Instant>,
+    /// Whether what is left waits for earlier letters of its conversations.
+    blocked: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -118,7 +132,11 @@ impl<'a> Drive<'a> {
                     return Ok(Left::Halted { failed, of });
                 }
             };
-            self.dispatch(&mut seen, allowed).await?;
+            match self.dispatch(&mut seen, allowed).await {
+                Err(Undispatched::EndedElsewhere) => return Ok(Left::EndedElsewhere),
+                Err(Undispatched::Failed(failure)) => return Err(failure),
+                Ok(()) => {}
+            }
             tokio::select! {
                 biased;
                 () = stop.wait() => return Ok(Left::Interrupted),
@@ -141,10 +159,10 @@ impl<'a> Drive<'a> {
         let progress = self.store.replay_progress(self.id).await?;
         let now = Instant::now();
         self.tell(&progress);
-        Ok(Seen { progress, at: now, moved: now, told: None })
+        Ok(Seen { progress, at: now, moved: now, told: None, blocked: false })
     }
 
-    async fn dispatch(&mut self, seen: &mut Seen, allowed: i64) -> Result<(), Failure> {
+    async fn dispatch(&mut self, seen: &mut Seen, allowed: i64) -> Result<(), Undispatched> {
         let now = Instant::now();
         if self.follows_since.is_some_and(|since| now.duration_since(since) < self.silence()) {
             return Ok(());
@@ -158,22 +176,24 @@ impl<'a> Drive<'a> {
         }
         let most = allowed.min(self.most_under_way() - seen.progress.running).max(0);
         let room = self.pace.room(now, u64::try_from(most).unwrap_or(0));
-        if room == 0 {
+        if room == 0 || seen.blocked {
             return Ok(());
         }
-        let gone = self.store.replay_dispatch(self.id, i64::try_from(room).unwrap_or(i64::MAX)).await?;
+        let gone = match self.store.replay_dispatch(self.id, i64::try_from(room).unwrap_or(i64::MAX)).await {
+            // Cancelled or halted while we looked away.
+            Err(StoreError::Refused(_)) => return Err(Undispatched::EndedElsewhere),
+            gone => gone?,
+        };
         let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
         self.pace.went(gone.len() as u64, now);
         seen.progress.waiting -= count;
         seen.progress.running += count;
+        seen.blocked = (gone.len() as u64) < room;
+        if count > 0 {
+            (seen.moved, seen.told) = (now, None);
+        }
         for dispatched in gone {
             self.handing.finish(dispatched).await?;
-        }
-        if count > 0 {
-            seen.moved = Instant::now();
-        } else {
-            // Their conversations are busy with earlier letters: ask again at the next look.
-            tokio::time::sleep(BEAT).await;
         }
         Ok(())
     }
@@ -191,7 +211,7 @@ impl<'a> Drive<'a> {
 
     fn wake(&self, seen: &Seen, allowed: i64) -> Instant {
         let look = seen.at + LOOK;
-        let may_go = allowed > 0 && self.follows_since.is_none() && seen.progress.running < self.most_under_way();
+        let may_go = allowed > 0 && !seen.blocked && self.follows_since.is_none() && seen.progress.running < self.most_under_way();
         if may_go { look.min(self.pace.next().max(Instant::now() + BEAT)) } else { look }
     }
 
@@ -205,7 +225,7 @@ impl<'a> Drive<'a> {
             // Somebody else dispatches.
             self.follows_since = Some(now);
         }
-        (seen.progress, seen.at) = (progress, now);
+        (seen.progress, seen.at, seen.blocked) = (progress, now, false);
         self.tell(&progress);
         Ok(())
     }
