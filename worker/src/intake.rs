@@ -175,10 +175,8 @@ async fn forward(delivery: Delivery, reason: &str) -> Result<(), QueueError> {
 }
 
 async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &str) -> Result<(), QueueError> {
-    let source = header.map_or("unknown", |header| header.source.as_str());
-    let event = header.map(|header| header.event_id);
     let error = crate::recovery::normalise(error);
-    match desk.store.keep_undeliverable(event, source, &delivery.body, &error).await {
+    match desk.store.keep_undeliverable(header, &delivery.body, &error).await {
         Ok(_kept_or_known) => acknowledge(delivery).await,
         Err(error) => {
             tracing::error!({ field::ERROR } = %error, "a dead delivery could not be kept; it stays in the queue");

@@ -25,6 +25,9 @@ use crate::pipeline::guardrails::Reading;
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
 
+/// What is known of a claim that ended without a record.
+const CRASHED: &str = "its worker ended without a word";
+
 /// Turns, as a kind of work.
 pub struct Turns {
     /// The worker's shared parts.
@@ -157,6 +160,9 @@ impl Turns {
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
+        }
+        if claim.claims > 1 {
+            desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
         }
         if claim.claims > i64::from(CRASH_CLAIMS) {
             return turn.park(Class::Crash, "every worker that took it up ended without a word").await;

@@ -174,7 +174,8 @@ impl Store {
     ) -> Result<Admitted, StoreError> {
         let dead = DeadId::random();
         let letter = super::dead::NewDead::unparsed(dead, admission, problem);
-        super::dead::insert(&mut tx, &letter).await?;
+        let born = super::dead::Born { header: Some(admission.header), ..super::dead::Born::default() };
+        super::dead::insert(&mut tx, &letter, born).await?;
         let row = Row { end: Some(End::Dead), ..Row::default() };
         self.finish(tx, admission, row, Admitted::Dead { dead }).await
     }
@@ -254,7 +255,7 @@ impl Store {
         Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         tx: &mut Tx,
         inbound: &Inbound,

@@ -53,7 +53,7 @@ async fn delivery(shop: &Shop, conversation: ConversationId, dice: &mut Dice) {
     {
         let end = match dice.roll(6) {
             0 => Some(Finished::Unknown { why: "timeout" }),
-            1 => Some(Finished::Retry { at: shop.now(), error: "busy".into() }),
+            1 => Some(Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }),
             2 => Some(shop.refusal(&claim, id)),
             // Its sender dies.
             3 => return,

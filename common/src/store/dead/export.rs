@@ -1,12 +1,15 @@
-//! Export and import: letters in a file. Redacted, it names nobody and says nothing; revealed, every body is sealed
-//! under the deployment's key. Its seal proves whose it is and that nothing in it was changed.
+//! Export: letters in a file. Redacted, it names nobody and says nothing; revealed, every body is sealed under the
+//! deployment's key. Its seal proves whose it is and that nothing in it was changed.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Store, StoreError};
-use super::DeadFilter;
-use super::history::{DeadAttempt, unbuilt};
-use crate::domain::{ContactId, ConversationId, DeadId, DeadState, EventId, Micros};
+use super::history::DeadAttempt;
+use super::{DeadBody, DeadFilter, DeadLetter};
+use crate::digest::hex_digest;
+use crate::domain::{ContactId, ConversationId, DeadId, DeadState, EventId, Inbound, Micros};
 
 /// Letters in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,38 +75,30 @@ pub struct ExportedLetter {
     pub body: Option<String>,
 }
 
-/// What an import did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Imported {
-    /// The new letters.
-    pub letters: Vec<DeadId>,
-    /// Letters that this store has already.
-    pub known: i64,
-    /// Letters of people who were erased here: left out.
-    pub erased: i64,
-}
+/// The format's name and version.
+pub(super) const FORMAT: &str = "handrail dead letters 1";
 
-/// Why nothing was imported. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportRefused {
-    /// Not a file of ours, or a newer one.
-    #[error("this is no export that this build reads: its format is '{0}'")]
-    Format(String),
-    /// Another deployment's.
-    #[error("this export was sealed with the key '{0}' of another deployment: import it there")]
-    OtherKey(String),
-    /// Changed or cut.
-    #[error("this export was changed after it was made, or cut: make it again")]
-    Changed,
-    /// Nothing in it.
-    #[error("this export holds no letter: nothing to import")]
-    Empty,
-    /// One of its letters does not open to an event of ours.
-    #[error("letter {0} of this export is not valid: {1}; nothing was imported")]
-    Letter(DeadId, String),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// A body as a revealed export seals it.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum SealedBody {
+    /// An event.
+    Event {
+        /// It.
+        inbound: Box<Inbound>,
+    },
+    /// A refused reply.
+    Send {
+        /// Its parts.
+        parts: Vec<String>,
+        /// What it answered.
+        answers: Vec<Inbound>,
+    },
+    /// What could not be taken in, in base64.
+    Envelope {
+        /// The bytes.
+        bytes: String,
+    },
 }
 
 impl Store {
@@ -112,17 +107,70 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`], [`StoreError::Absent`], [`StoreError::Unavailable`].
     pub async fn export_dead(&self, filter: &DeadFilter, reveal: bool, who: &str) -> Result<DeadExport, StoreError> {
-        filter.check()?;
-        let _ = (reveal, who);
-        Err(unbuilt())
+        let id = uuid::Uuid::new_v4();
+        let mut letters = Vec::new();
+        for letter in self.dead_letters(filter).await? {
+            let history = self.dead_attempts(&letter).await?;
+            let body = if reveal { self.sealed_body(id, &letter).await? } else { None };
+            letters.push(exported(letter, history, body));
+        }
+        if letters.is_empty() {
+            return Err(StoreError::Refused("no dead letter matches: nothing to export".to_owned()));
+        }
+        let action = if reveal { "dead.export.reveal" } else { "dead.export" };
+        let what = format!("{id}: {} letters", letters.len());
+        self.audit(who, action, &what, None).await?;
+        let seal = STANDARD.encode(self.wrapping.seal(&seal_context(id), digest_of(&letters)?.as_bytes()));
+        let key = self.wrapping.sealing_id().to_owned();
+        Ok(DeadExport { format: FORMAT.to_owned(), id, at: self.now().await?, key, revealed: reveal, letters, seal })
     }
 
-    /// Takes an export in, all of it or nothing; what is here already is left as it is. Audited.
-    ///
-    /// # Errors
-    /// [`ImportRefused`]; nothing changed.
-    pub async fn import_dead(&self, export: &DeadExport, who: &str) -> Result<Imported, ImportRefused> {
-        let _ = (export, who);
-        Err(unbuilt().into())
+    async fn sealed_body(&self, export: uuid::Uuid, letter: &DeadLetter) -> Result<Option<String>, StoreError> {
+        let body = match self.dead_body(letter).await? {
+            DeadBody::Event(inbound) => SealedBody::Event { inbound },
+            DeadBody::Send { parts, answers } => SealedBody::Send { parts, answers },
+            DeadBody::Envelope(bytes) => SealedBody::Envelope { bytes: STANDARD.encode(bytes) },
+            DeadBody::Nothing => return Ok(None),
+        };
+        let plain = serde_json::to_vec(&body).map_err(|error| StoreError::Broken(error.to_string()))?;
+        Ok(Some(STANDARD.encode(self.wrapping.seal(&letter_context(export, letter.id), &plain))))
     }
+}
+
+fn exported(letter: DeadLetter, history: Vec<DeadAttempt>, body: Option<String>) -> ExportedLetter {
+    ExportedLetter {
+        id: letter.id,
+        event_id: letter.event_id,
+        contact: letter.contact,
+        conversation: letter.conversation,
+        place: letter.place,
+        source: letter.source,
+        stage: letter.stage,
+        class: letter.class,
+        error: letter.error,
+        fingerprint: letter.fingerprint,
+        attempts: letter.attempts,
+        policy: letter.policy,
+        prompt: letter.prompt,
+        build: letter.build,
+        tags: letter.tags,
+        state: letter.state,
+        created_at: letter.created_at,
+        updated_at: letter.updated_at,
+        history,
+        body,
+    }
+}
+
+pub(super) fn digest_of(letters: &[ExportedLetter]) -> Result<String, StoreError> {
+    let told = serde_json::to_vec(letters).map_err(|error| StoreError::Broken(error.to_string()))?;
+    Ok(hex_digest(&told, 64))
+}
+
+pub(super) fn seal_context(export: uuid::Uuid) -> Vec<u8> {
+    format!("export/{export}").into_bytes()
+}
+
+pub(super) fn letter_context(export: uuid::Uuid, letter: DeadId) -> Vec<u8> {
+    format!("export/{export}/{letter}").into_bytes()
 }
