@@ -95,10 +95,10 @@ contract! {
         let claim = shop.claim_quiet(conversation).await;
         shop.reply_with(&claim, &[]).await.unwrap();
         let (_, _, dead) = super::dead_letters::parked(&shop).await;
-        shop.pass(Duration::from_hours(7 * 24));
+        shop.pass(Duration::from_hours(6 * 24));
         shop.store.forget_failures().await.unwrap();
         assert_eq!(shop.number("SELECT count(*) FROM failure").await, 2);
-        shop.pass(Duration::from_secs(60));
+        shop.pass(Duration::from_hours(24));
         assert_eq!(shop.store.forget_failures().await.unwrap(), 1);
         let letter = shop.store.dead_letter(dead).await.unwrap();
         assert_eq!(shop.store.dead_attempts(&letter).await.unwrap().len(), 1);
