@@ -93,7 +93,7 @@ pub enum Verdict {
     /// The channel's window for free text has closed: a reply would be refused.
     Stale,
     /// There is nothing left to replay, by a constant word: `answered`, `replaying`, `discarded`, `replaced`, `erased`,
-    /// `person_has_floor`.
+    /// `nothing_left`, `person_has_floor`.
     Superseded(&'static str),
 }
 
@@ -170,7 +170,9 @@ impl Rehearsal {
     /// Bytes that no build could read, read by this one.
     async fn read_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
         let kept = self.store.dead_event(letter).await?;
-        let Event::Unparsed { raw, .. } = &kept.event else { return Ok(Verdict::Superseded("answered")) };
+        let Event::Unparsed { raw, .. } = &kept.event else {
+            return Ok(Verdict::Superseded("nothing_left"));
+        };
         let Some(source) = self.sources.get(&kept.source) else {
             return Ok(fails(letter, Class::Misconfigured.as_str(), SOURCE_UNKNOWN));
         };
@@ -185,7 +187,7 @@ impl Rehearsal {
     /// An envelope that no worker could open, opened with the keys and the build at hand.
     async fn open_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
         let DeadBody::Envelope(bytes) = self.store.dead_body(letter).await? else {
-            return Ok(Verdict::Superseded("answered"));
+            return Ok(Verdict::Superseded("nothing_left"));
         };
         let opened = Envelope::decode(bytes).and_then(|envelope| envelope.open(&self.queue_keys));
         Ok(match opened {
@@ -196,7 +198,7 @@ impl Rehearsal {
 
     /// One turn over the letter's messages, or its stored reply once more.
     async fn turn(&self, letter: &DeadLetter, mode: ReplayMode) -> Result<Verdict, StoreError> {
-        let Some(mut scene) = self.store.scene(letter).await? else { return Ok(Verdict::Superseded("answered")) };
+        let Some(mut scene) = self.store.scene(letter).await? else { return Ok(Verdict::Superseded("nothing_left")) };
         let left: Vec<SceneMessage> = scene.messages.iter().filter(|message| is_dead(message)).cloned().collect();
         if left.is_empty() {
             return Ok(Verdict::Superseded(gone(&scene.messages)));
@@ -295,8 +297,9 @@ fn is_dead(message: &SceneMessage) -> bool {
 
 /// What became of messages of which none is dead any more.
 fn gone(messages: &[SceneMessage]) -> &'static str {
-    let all = |end: End| !messages.is_empty() && messages.iter().all(|message| message.state == end.as_str());
+    let all = |end: End| messages.iter().all(|message| message.state == end.as_str());
     match () {
+        () if messages.is_empty() => "nothing_left",
         () if all(End::Discarded) => "discarded",
         () if all(End::Erased) => "erased",
         () if messages.iter().any(|message| message.state == "pending") => "replaying",

@@ -95,7 +95,7 @@ impl Import {
             Err(refused) => return Err(refuse(refused.to_string())),
         };
         let value = json!({"ids": imported.letters, "count": imported.letters.len(), "known": imported.known,
-                           "erased": imported.erased});
+                           "erased": imported.erased, "bare": imported.bare});
         context.output.object(&value, || {
             let mut words = format!("{} dead letter(s) imported", imported.letters.len());
             if imported.known > 0 {
@@ -103,6 +103,9 @@ impl Import {
             }
             if imported.erased > 0 {
                 words += &format!(", {} left out: their person was erased here", imported.erased);
+            }
+            if imported.bare > 0 {
+                words += &format!("; {} came without a body, to be looked at and not replayed", imported.bare);
             }
             words + "."
         });

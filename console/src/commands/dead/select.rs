@@ -202,10 +202,13 @@ impl Which {
     async fn group_is_known(&self, store: &Store) -> Result<(), Failure> {
         let Some(group) = &self.group else { return Ok(()) };
         let filter = DeadFilter { group: Some(group.clone()), ..DeadFilter::default() };
-        if store.dead_count(&filter).await? > 0 {
-            return Ok(());
-        }
-        Err(Failure::cannot_run(format!("no dead letter is of the group '{group}': `handrail dead groups` lists them")))
+        let why = match store.dead_count(&filter).await {
+            Ok(0) => format!("no dead letter is of the group '{group}'"),
+            Ok(_) => return Ok(()),
+            Err(StoreError::Refused(why)) => why,
+            Err(error) => return Err(error.into()),
+        };
+        Err(Failure::cannot_run(format!("{why}: `handrail dead groups` lists them")))
     }
 
     /// A source that configuration has dropped may still have letters.

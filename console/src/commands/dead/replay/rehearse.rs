@@ -112,6 +112,7 @@ pub(crate) fn verdict_in_words(told: &Value) -> String {
         "superseded" => match told["reason"].as_str().unwrap_or_default() {
             "person_has_floor" => "is superseded: a person has the floor".to_owned(),
             "replaying" => "is superseded: a replay has it already".to_owned(),
+            "nothing_left" => "is superseded: no message of it is left to run".to_owned(),
             reason => format!("is superseded: {reason}"),
         },
         _ => format!("cannot be told: {}", get("error")),
