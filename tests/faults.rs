@@ -73,7 +73,7 @@ async fn dead_letters(stack: &Stack) -> Vec<DeadLetter> {
 }
 
 /// A policy text of the default policy, in English.
-fn policy_text(key: &str) -> String {
+pub(crate) fn policy_text(key: &str) -> String {
     let policy: toml::Table = include_str!("../policies/shop.toml").parse().expect("the default policy");
     policy["texts"][key]["en"].as_str().expect("a text").to_owned()
 }

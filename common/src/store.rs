@@ -15,6 +15,7 @@ mod intake;
 mod ledger;
 mod outbox;
 mod read;
+mod scene;
 mod schema;
 mod sql;
 mod status;
@@ -36,6 +37,7 @@ pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
 pub use turn::{Commit, Committed, Pending, Position};
 

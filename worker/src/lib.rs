@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
-//! two outsides, through one HTTP client), [`recovery`] (what a failure means).
+//! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`rehearsal`] (a dead letter's
+//! replay, without doing it).
 
 mod accounts;
 pub mod bell;
@@ -18,6 +19,7 @@ pub mod models;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
+pub mod rehearsal;
 mod retry_after;
 pub mod turn;
 
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::config::Config;
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
 use common::shutdown::{self, Stop};
@@ -104,12 +107,7 @@ impl Worker {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
-        let policy = match &config.shared.policy {
-            Some(path) => Policy::load(path),
-            None => Policy::starter(),
-        };
-        let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-        let guardrails = Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))?;
+        let guardrails = guardrails(&config.shared)?;
         let timing = config.shared.timing.clone();
         let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
         let model =
@@ -191,6 +189,16 @@ impl Worker {
         desk.store.close().await;
         tracing::info!({ field::WORKER } = %desk.worker, "worker ended");
     }
+}
+
+/// The configured policy, ready to judge.
+fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
+    let policy = match &config.policy {
+        Some(path) => Policy::load(path),
+        None => Policy::starter(),
+    };
+    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
+    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
 }
 
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {

@@ -3,7 +3,7 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
-mod draft;
+pub(crate) mod draft;
 mod ending;
 
 use std::panic::AssertUnwindSafe;
