@@ -64,6 +64,37 @@ pub(super) enum Rest {
     Ended,
 }
 
+/// Tables that the watch looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touched {
+    pub(super) conversations: bool,
+    pub(super) messages: bool,
+    pub(super) sends: bool,
+    pub(super) turns: bool,
+}
+
+impl Touched {
+    fn note(&mut self, sql: &str) {
+        let mut words = sql.split_whitespace();
+        let table = match words.next() {
+            Some("UPDATE") => words.next(),
+            Some("INSERT" | "DELETE") => words.nth(1),
+            Some(_) | None => return,
+        };
+        match table {
+            Some("conversation") => self.conversations = true,
+            Some("inbox") => self.messages = true,
+            Some("outbox") => self.sends = true,
+            Some("turn") => self.turns = true,
+            Some(_) | None => {}
+        }
+    }
+
+    pub(super) const fn any(self) -> bool {
+        self.conversations || self.messages || self.sends || self.turns
+    }
+}
+
 /// What the points share.
 #[derive(Debug, Default)]
 struct Backstage {
@@ -75,8 +106,9 @@ struct Backstage {
     standing: HashMap<usize, Vec<(u64, Point)>>,
     granted: Option<(u64, Outcome)>,
     in_store: bool,
-    writes: bool,
-    wrote: bool,
+    /// The tables that were written to.
+    touched: Touched,
+    written: Touched,
     lose: bool,
     step: u64,
     /// The step in which an actor last read what is pending.
@@ -137,9 +169,9 @@ impl Stage {
         self.backstage().read_pending.get(&actor).copied()
     }
 
-    /// Whether anything was written since this was last asked.
-    pub(super) fn take_wrote(&self) -> bool {
-        std::mem::take(&mut self.backstage().wrote)
+    /// What was written since this was last asked.
+    pub(super) fn written(&self) -> Touched {
+        std::mem::take(&mut self.backstage().written)
     }
 
     /// Lets one actor move from where it stands to where it stops next.
@@ -247,7 +279,6 @@ impl Tap for Stage {
             inner.read_pending.insert(actor, step);
         }
         inner.in_store = true;
-        inner.writes = writes;
         Ok(())
     }
 
@@ -257,13 +288,17 @@ impl Tap for Stage {
         if instead != sql {
             inner.swapped += 1;
         }
+        inner.touched.note(instead);
         instead
     }
 
     fn after(&self, done: bool) -> Result<(), StoreError> {
         let mut inner = self.backstage();
         inner.in_store = false;
-        inner.wrote |= done && inner.writes;
+        let touched = std::mem::take(&mut inner.touched);
+        if done && touched.any() {
+            inner.written = touched;
+        }
         if std::mem::take(&mut inner.lose) && done {
             *inner.faults.entry("store's answer lost").or_default() += 1;
             return Err(StoreError::Unavailable("its answer was lost, as the schedule wants".to_owned()));

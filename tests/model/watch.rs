@@ -12,6 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor, FromRow};
 use uuid::Uuid;
 
+use super::stage::Touched;
+
 /// The clock that the schedule moves.
 #[derive(Clone, Debug)]
 pub(super) struct Now(pub(super) Arc<AtomicI64>);
@@ -187,14 +189,21 @@ impl Watch {
     }
 
     /// Looks again, and says what the step did that it may not.
-    pub(super) async fn look(&mut self, step: Step) -> Result<(), String> {
-        let now = Tables {
-            conversations: self.rows(CONVERSATIONS).await,
-            messages: self.rows(MESSAGES).await,
-            sends: self.rows(SENDS).await,
-            turns: self.rows(TURNS).await,
-        };
-        let before = std::mem::replace(&mut self.seen, now.clone());
+    pub(super) async fn look(&mut self, step: Step, written: Touched) -> Result<(), String> {
+        let before = self.seen.clone();
+        if written.conversations || written.messages {
+            self.seen.conversations = self.rows(CONVERSATIONS).await;
+        }
+        if written.messages {
+            self.seen.messages = self.rows(MESSAGES).await;
+        }
+        if written.sends {
+            self.seen.sends = self.rows(SENDS).await;
+        }
+        if written.turns {
+            self.seen.turns = self.rows(TURNS).await;
+        }
+        let now = self.seen.clone();
         self.conversations(step, &before, &now)?;
         self.turns(step, &before, &now)?;
         self.messages(step, &before, &now)?;

@@ -264,7 +264,12 @@ impl World {
         let actor = &mut self.scene.actors[place];
         let (id, kind) = (actor.id, actor.kind);
         let stood = self.stage.point(id);
-        let rest = self.stage.advance(id, &mut actor.future, outcome).await;
+        let mut rest = self.stage.advance(id, &mut actor.future, outcome).await;
+        if rest == Rest::Asleep {
+            // The runtime's timers are a millisecond coarse: one that is due at once is due then.
+            tokio::time::advance(Duration::from_millis(2)).await;
+            rest = self.stage.advance(id, &mut actor.future, Outcome::Fine).await;
+        }
         if self.story.is_some() {
             let passed = stood.map_or("begins".to_owned(), |point| {
                 let how = if outcome == Outcome::Fine { "" } else { ", badly" };
@@ -276,7 +281,8 @@ impl World {
         if rest == Rest::Ended {
             drop(self.scene.actors.remove(place));
         }
-        if self.stage.take_wrote() {
+        let written = self.stage.written();
+        if written.any() {
             let step = Step {
                 number: self.stage.step(),
                 actor: id,
@@ -284,7 +290,7 @@ impl World {
                 read_pending: self.stage.read_pending(id),
                 now: self.now.get(),
             };
-            self.watch.look(step).await?;
+            self.watch.look(step, written).await?;
         }
         self.called(id)?;
         Ok(rest)
@@ -336,9 +342,10 @@ impl World {
         self.tell(|_| "  all faults end".to_owned());
         for round in 0..60_u32 {
             while let Some(place) = self.awake() {
+                let (id, name) = (self.scene.actors[place].id, self.scene.actors[place].name.clone());
                 self.go(place, LONGEST, None).await?;
-                if self.scene.actors.get(place).is_some_and(|actor| self.stage.point(actor.id).is_some()) {
-                    return Err(format!("{} goes round in circles", self.scene.actors[place].name));
+                if self.stage.point(id).is_some() {
+                    return Err(format!("{name} goes round in circles"));
                 }
             }
             if self.is_quiet().await {
