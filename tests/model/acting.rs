@@ -12,6 +12,7 @@ use common::trace::TraceContext;
 use super::actions::{Action, Saying, TO_THE_END};
 use super::fakes::provider_id;
 use super::oracle::Published;
+use super::stage::Outcome;
 use super::watch::Kind;
 use super::world::{World, ingress, locked, source};
 
@@ -31,7 +32,7 @@ impl World {
                 let worker = usize::from(*worker);
                 let Some(future) = self.intake_of(worker, *pick) else { return Ok(()) };
                 let place = self.enter(Kind::Intake, Some(worker), None, format!("worker {worker}'s intake"), future);
-                self.go(place, so_many(*steps), None).await?;
+                self.go(place, so_many(*steps)).await?;
             }
             Action::Redeliver { pick } => {
                 if self.scene.queue.redeliver(*pick) {
@@ -48,13 +49,20 @@ impl World {
                     let _later = worker::chores::round(&desk).await;
                 });
                 let place = self.enter(Kind::Chores, Some(worker), None, format!("worker {worker}'s chores"), future);
-                self.go(place, so_many(*steps), None).await?;
+                self.go(place, so_many(*steps)).await?;
             }
             Action::Renew { worker } => self.renew(usize::from(*worker)).await?,
-            Action::Go { pick, steps, spoil } => {
+            Action::Go { pick, steps } => {
                 let count = self.scene.actors.len();
                 if count > 0 {
-                    self.go(usize::from(*pick) % count, so_many(*steps), *spoil).await?;
+                    self.go(usize::from(*pick) % count, so_many(*steps)).await?;
+                }
+            }
+            Action::Spoil { pick, how } => {
+                let standing = |at: &usize| self.stage.point(self.scene.actors[*at].id).is_some();
+                let places: Vec<usize> = (0..self.scene.actors.len()).filter(standing).collect();
+                if let Some(place) = places.get(usize::from(*pick) % places.len().max(1)) {
+                    self.step(*place, Outcome::Spoilt(*how)).await?;
                 }
             }
             Action::Pass { how, renewing } => self.let_pass(how.micros(), *renewing).await?,
@@ -67,18 +75,18 @@ impl World {
                 self.drain(usize::from(*worker));
             }
             Action::Take { who, steps } => {
-                let Some(conversation) = self.conversation(*who) else { return Ok(()) };
+                let Some((_, conversation)) = self.conversation(*who) else { return Ok(()) };
                 let store = self.scene.store.clone();
                 let take = Box::pin(async move { drop(store.take(conversation, "ops", None).await) });
                 let place = self.enter(Kind::Person, None, Some(conversation), "a take-over".to_owned(), take);
-                self.go(place, so_many(*steps), None).await?;
+                self.go(place, so_many(*steps)).await?;
             }
             Action::Return { who } => {
-                let Some(conversation) = self.conversation(*who) else { return Ok(()) };
+                let Some((_, conversation)) = self.conversation(*who) else { return Ok(()) };
                 let store = self.scene.store.clone();
                 let back = Box::pin(async move { drop(store.return_floor(conversation, "ops").await) });
                 let place = self.enter(Kind::Person, None, Some(conversation), "a return".to_owned(), back);
-                self.go(place, so_many(TO_THE_END), None).await?;
+                self.go(place, so_many(TO_THE_END)).await?;
             }
             Action::Reply { who, steps } => self.reply(*who, *steps).await?,
             Action::Status { pick, rank, by_our_id } => self.status(*pick, *rank, *by_our_id),
@@ -88,7 +96,7 @@ impl World {
 
     async fn serve(&mut self, kind: Kind, worker: u8, who: u8, steps: u8) -> Result<(), String> {
         let worker = usize::from(worker);
-        let Some(conversation) = self.conversation(who) else { return Ok(()) };
+        let Some((number, conversation)) = self.with_work(kind, who) else { return Ok(()) };
         // A process serves a conversation once at a time.
         let busy = self.scene.actors.iter().any(|actor| {
             actor.kind == kind && actor.worker == Some(worker) && actor.conversation == Some(conversation)
@@ -100,16 +108,16 @@ impl World {
             Kind::Turn => ("turn", self.turn_of(worker, conversation)),
             _ => ("delivery", self.delivery_of(worker, conversation)),
         };
-        let name = format!("worker {worker}'s {what} on conversation {who}");
+        let name = format!("worker {worker}'s {what} on conversation {number}");
         let place = self.enter(kind, Some(worker), Some(conversation), name, future);
-        self.go(place, so_many(steps), None).await
+        self.go(place, so_many(steps)).await
     }
 
     async fn renew(&mut self, worker: usize) -> Result<(), String> {
         let desk = self.scene.lives[worker].desk.clone();
         let future = Box::pin(async move { drop(desk.store.renew(desk.worker).await) });
         let place = self.enter(Kind::Renewal, Some(worker), None, format!("worker {worker}'s renewal"), future);
-        self.go(place, so_many(TO_THE_END), None).await
+        self.go(place, so_many(TO_THE_END)).await
     }
 
     async fn let_pass(&mut self, micros: i64, renewing: bool) -> Result<(), String> {
@@ -135,7 +143,7 @@ impl World {
     }
 
     async fn reply(&mut self, who: u8, steps: u8) -> Result<(), String> {
-        let Some(conversation) = self.conversation(who) else { return Ok(()) };
+        let Some((_, conversation)) = self.conversation(who) else { return Ok(()) };
         let store = self.scene.store.clone();
         let words = NewSend {
             id: SendId::random(),
@@ -149,7 +157,7 @@ impl World {
         };
         let reply = Box::pin(async move { drop(store.person_reply(conversation, "ops", &[words]).await) });
         let place = self.enter(Kind::Person, None, Some(conversation), "a person's reply".to_owned(), reply);
-        self.go(place, so_many(steps), None).await
+        self.go(place, so_many(steps)).await
     }
 
     fn say(&mut self, who: u8, what: Saying, by: u8) {

@@ -60,6 +60,7 @@ impl Report {
         self.played.sends += played.sends;
         self.played.unknowns += played.unknowns;
         self.played.late += played.late;
+        self.played.take_overs += played.take_overs;
     }
 
     /// The table that `make model` prints.
@@ -75,6 +76,7 @@ impl Report {
         row("sends begun", self.played.sends);
         row("sends recorded unknown", self.played.unknowns);
         row("messages called late", self.played.late);
+        row("take-overs", self.played.take_overs);
         for (kind, times) in &self.faults {
             row(&format!("fault: {kind}"), *times);
         }
@@ -152,12 +154,15 @@ async fn play(world: &mut World, next: &AtomicU64, end: u64, over: &AtomicBool, 
             Ok(played) => report.count(&played),
             Err(promise) => {
                 over.store(true, Ordering::Relaxed);
+                report.faults = world.stage.faults().into_iter().collect();
                 let story = if shrinks { shrink(world, &mut tree).await } else { Vec::new() };
                 report.found = Some(Found { seed, promise, story });
             }
         }
     }
-    report.faults = world.stage.faults().into_iter().collect();
+    if report.found.is_none() {
+        report.faults = world.stage.faults().into_iter().collect();
+    }
     report.swapped = world.stage.swapped();
     report
 }

@@ -140,6 +140,17 @@ pub(super) static BROKEN: &[Broken] = &[
         &[("UPDATE outbox SET state = 'unknown', ended_at = $3,", "UPDATE outbox SET state = 'queued', ended_at = NULLIF($3, $3),")],
     ),
     broken(
+        "an unknown send is sent again though word of it has come",
+        4_000,
+        &[("ended_at = NULL, closed_at = $2 WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL",
+           "ended_at = NULL, closed_at = $2 WHERE id = $1")],
+    ),
+    broken(
+        "a take-over calls an unknown send unsent",
+        2_000,
+        &[("SET state = CASE WHEN closed_at IS NULL THEN 'superseded' ELSE 'unknown' END", "SET state = 'superseded'")],
+    ),
+    broken(
         "a sender who lost the claim gives up the work of the next",
         2_000,
         &[("AND c.send_owner = $3 AND c.send_fence = $4) RETURNING id", "AND $3 = $3 AND $4 = $4) RETURNING id")],
@@ -182,8 +193,8 @@ pub(super) static BROKEN: &[Broken] = &[
         "a take-over leaves what is queued in the queue, and sends ask for no floor",
         1_000,
         &[
-            ("UPDATE outbox SET state = 'superseded', ended_at = $2 WHERE conversation_id = $1",
-             "UPDATE outbox SET state = 'superseded', ended_at = $2 WHERE 1 = 0 AND conversation_id = $1"),
+            ("ELSE 'unknown' END, ended_at = $2 WHERE conversation_id = $1",
+             "ELSE 'unknown' END, ended_at = $2 WHERE 1 = 0 AND conversation_id = $1"),
             ("AND send_fence = $3 RETURNING floor, epoch",
              "AND send_fence = $3 RETURNING 'assistant' AS floor, (SELECT o.epoch FROM outbox o \
               WHERE o.conversation_id = conversation.id AND o.state = 'queued' ORDER BY o.ordinal LIMIT 1) AS epoch"),

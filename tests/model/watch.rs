@@ -110,6 +110,12 @@ impl Tables {
     }
 }
 
+impl Sent {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "queued" | "sending")
+    }
+}
+
 /// When a message came in and was answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Course {
@@ -129,6 +135,7 @@ pub(super) struct Watch {
     deliveries: HashMap<usize, (Uuid, i64)>,
     senders: HashMap<Uuid, usize>,
     pub(super) begun: u64,
+    pub(super) take_overs: u64,
 }
 
 /// Who made the step that is looked at.
@@ -162,6 +169,7 @@ impl Watch {
             deliveries: HashMap::new(),
             senders: HashMap::new(),
             begun: 0,
+            take_overs: 0,
         }
     }
 
@@ -178,6 +186,7 @@ impl Watch {
         self.deliveries.clear();
         self.senders.clear();
         self.begun = 0;
+        self.take_overs = 0;
     }
 
     /// Rows of any shape, for the last look.
@@ -233,6 +242,9 @@ impl Watch {
                     return Err("P4: the outbox was claimed while another sender held it".to_owned());
                 }
                 self.deliveries.insert(step.actor, (row.id, row.send_fence));
+            }
+            if row.floor == "human" && row.epoch > old.epoch {
+                self.take_overs += 1;
             }
             if (old.floor != row.floor) && row.epoch == old.epoch {
                 return Err(format!("P6: the floor went from {} to {} and the epoch stayed", old.floor, row.floor));
@@ -312,6 +324,7 @@ impl Watch {
                 ("sending", "queued") if self.senders.get(&send.id) != Some(&step.actor) => {
                     return Err("P4: a begun send was queued again by somebody who did not begin it".to_owned());
                 }
+                ("queued", "unknown") if self.unknowns.contains_key(&send.id) => {}
                 (from, "unknown") if from != "unknown" => {
                     *self.unknowns.entry(send.id).or_default() += 1;
                     let sender = self.senders.get(&send.id) == Some(&step.actor);

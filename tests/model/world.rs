@@ -30,7 +30,7 @@ use super::fakes::{Call, FakeChannel, FakeModel, FakeQueue};
 use super::oracle::{Published, Remains};
 use super::stage::{Outcome, Rest, Stage};
 use super::variants::Variant;
-use super::watch::{Kind, Now, Step, Watch};
+use super::watch::{Conversation, Kind, Now, Step, Watch};
 
 /// When every schedule begins.
 const EPOCH: i64 = 1_790_000_000_000_000;
@@ -63,6 +63,7 @@ pub(super) struct Played {
     pub(super) sends: u64,
     pub(super) unknowns: u64,
     pub(super) late: u64,
+    pub(super) take_overs: u64,
 }
 
 /// One thread's world.
@@ -159,6 +160,7 @@ impl World {
             events: self.scene.published.len() as u64,
             sends: self.watch.begun,
             unknowns: self.watch.unknowns.values().sum(),
+            take_overs: self.watch.take_overs,
             late: self.watch.seen.messages.iter().filter(|message| message.late).count() as u64,
         };
         self.scene.actors.clear();
@@ -222,10 +224,23 @@ impl World {
         Life { desk: Arc::new(desk), stopper, stop }
     }
 
-    pub(super) fn conversation(&self, who: u8) -> Option<ConversationId> {
+    /// One of the conversations, and its number.
+    pub(super) fn conversation(&self, who: u8) -> Option<(usize, ConversationId)> {
         let known = &self.watch.seen.conversations;
-        let row = known.get(usize::from(who) % known.len().max(1))?;
-        Some(ConversationId::from_uuid(row.id))
+        let number = usize::from(who) % known.len().max(1);
+        Some((number, ConversationId::from_uuid(known.get(number)?.id)))
+    }
+
+    /// One of the conversations that have this kind of work, as a sweep would find it; of all, where none has.
+    pub(super) fn with_work(&self, kind: Kind, who: u8) -> Option<(usize, ConversationId)> {
+        let seen = &self.watch.seen;
+        let open = |id| seen.sends.iter().any(|send| send.conversation_id == id && send.is_open());
+        let has = |row: &Conversation| if kind == Kind::Turn { row.done < row.tail } else { open(row.id) };
+        let numbers: Vec<usize> = (0..seen.conversations.len()).filter(|at| has(&seen.conversations[*at])).collect();
+        match numbers.get(usize::from(who) % numbers.len().max(1)) {
+            Some(number) => Some((*number, ConversationId::from_uuid(seen.conversations[*number].id))),
+            None => self.conversation(who),
+        }
     }
 
     /// Puts somebody on the stage; where they stand.
@@ -243,16 +258,12 @@ impl World {
         self.scene.actors.len() - 1
     }
 
-    /// Lets somebody go a number of points; the last ends as told.
-    pub(super) async fn go(&mut self, place: usize, steps: u32, spoil: Option<u8>) -> Result<(), String> {
+    /// Lets somebody go a number of points.
+    pub(super) async fn go(&mut self, place: usize, steps: u32) -> Result<(), String> {
         let id = self.scene.actors[place].id;
-        for left in (0..steps).rev() {
+        for _ in 0..steps {
             let Some(place) = self.scene.actors.iter().position(|actor| actor.id == id) else { return Ok(()) };
-            let outcome = match spoil {
-                Some(how) if left == 0 => Outcome::Spoilt(how),
-                Some(_) | None => Outcome::Fine,
-            };
-            if self.step(place, outcome).await? == Rest::Asleep {
+            if self.step(place, Outcome::Fine).await? == Rest::Asleep {
                 return Ok(());
             }
         }
@@ -343,7 +354,7 @@ impl World {
         for round in 0..60_u32 {
             while let Some(place) = self.awake() {
                 let (id, name) = (self.scene.actors[place].id, self.scene.actors[place].name.clone());
-                self.go(place, LONGEST, None).await?;
+                self.go(place, LONGEST).await?;
                 if self.stage.point(id).is_some() {
                     return Err(format!("{name} goes round in circles"));
                 }
@@ -372,7 +383,7 @@ impl World {
         let ids: Vec<usize> = self.scene.actors.iter().map(|actor| actor.id).collect();
         for id in ids {
             if let Some(place) = self.scene.actors.iter().position(|actor| actor.id == id) {
-                self.go(place, LONGEST, None).await?;
+                self.go(place, LONGEST).await?;
             }
         }
         Ok(())
