@@ -16,11 +16,6 @@ use super::stage::Outcome;
 use super::watch::Kind;
 use super::world::{World, ingress, locked, source};
 
-/// So many steps; beyond the longest way, all.
-fn so_many(steps: u8) -> u32 {
-    if steps >= TO_THE_END { 400 } else { u32::from(steps) + 1 }
-}
-
 impl World {
     /// Makes an action happen, as far as there is anything for it to happen to.
     pub(super) async fn act(&mut self, action: &Action) -> Result<(), String> {
@@ -32,7 +27,7 @@ impl World {
                 let worker = usize::from(*worker);
                 let Some(future) = self.intake_of(worker, *pick) else { return Ok(()) };
                 let place = self.enter(Kind::Intake, Some(worker), None, format!("worker {worker}'s intake"), future);
-                self.go(place, so_many(*steps)).await?;
+                self.go(place, *steps).await?;
             }
             Action::Redeliver { pick } => {
                 if self.scene.queue.redeliver(*pick) {
@@ -49,18 +44,28 @@ impl World {
                     let _later = worker::chores::round(&desk).await;
                 });
                 let place = self.enter(Kind::Chores, Some(worker), None, format!("worker {worker}'s chores"), future);
-                self.go(place, so_many(*steps)).await?;
+                self.go(place, *steps).await?;
             }
             Action::Renew { worker } => self.renew(usize::from(*worker)).await?,
             Action::Go { pick, steps } => {
                 let count = self.scene.actors.len();
                 if count > 0 {
-                    self.go(usize::from(*pick) % count, so_many(*steps)).await?;
+                    self.go(usize::from(*pick) % count, *steps).await?;
                 }
             }
             Action::Spoil { pick, how } => {
-                let standing = |at: &usize| self.stage.point(self.scene.actors[*at].id).is_some();
-                let places: Vec<usize> = (0..self.scene.actors.len()).filter(standing).collect();
+                let standing = |outside: bool| {
+                    let stands = |at: &usize| {
+                        let point = self.stage.point(self.scene.actors[*at].id);
+                        point.is_some_and(|point| !outside || point.is_outside())
+                    };
+                    (0..self.scene.actors.len()).filter(stands).collect::<Vec<usize>>()
+                };
+                // Three times in four it is somebody outside who fails, if anybody waits for one.
+                let places = match standing(*pick >= 64) {
+                    none if none.is_empty() => standing(false),
+                    some => some,
+                };
                 if let Some(place) = places.get(usize::from(*pick) % places.len().max(1)) {
                     self.step(*place, Outcome::Spoilt(*how)).await?;
                 }
@@ -79,14 +84,14 @@ impl World {
                 let store = self.scene.store.clone();
                 let take = Box::pin(async move { drop(store.take(conversation, "ops", None).await) });
                 let place = self.enter(Kind::Person, None, Some(conversation), "a take-over".to_owned(), take);
-                self.go(place, so_many(*steps)).await?;
+                self.go(place, *steps).await?;
             }
             Action::Return { who } => {
                 let Some((_, conversation)) = self.conversation(*who) else { return Ok(()) };
                 let store = self.scene.store.clone();
                 let back = Box::pin(async move { drop(store.return_floor(conversation, "ops").await) });
                 let place = self.enter(Kind::Person, None, Some(conversation), "a return".to_owned(), back);
-                self.go(place, so_many(TO_THE_END)).await?;
+                self.go(place, TO_THE_END).await?;
             }
             Action::Reply { who, steps } => self.reply(*who, *steps).await?,
             Action::Status { pick, rank, by_our_id } => self.status(*pick, *rank, *by_our_id),
@@ -110,14 +115,14 @@ impl World {
         };
         let name = format!("worker {worker}'s {what} on conversation {number}");
         let place = self.enter(kind, Some(worker), Some(conversation), name, future);
-        self.go(place, so_many(steps)).await
+        self.go(place, steps).await
     }
 
     async fn renew(&mut self, worker: usize) -> Result<(), String> {
         let desk = self.scene.lives[worker].desk.clone();
         let future = Box::pin(async move { drop(desk.store.renew(desk.worker).await) });
         let place = self.enter(Kind::Renewal, Some(worker), None, format!("worker {worker}'s renewal"), future);
-        self.go(place, so_many(TO_THE_END)).await
+        self.go(place, TO_THE_END).await
     }
 
     async fn let_pass(&mut self, micros: i64, renewing: bool) -> Result<(), String> {
@@ -157,7 +162,7 @@ impl World {
         };
         let reply = Box::pin(async move { drop(store.person_reply(conversation, "ops", &[words]).await) });
         let place = self.enter(Kind::Person, None, Some(conversation), "a person's reply".to_owned(), reply);
-        self.go(place, so_many(steps)).await
+        self.go(place, steps).await
     }
 
     fn say(&mut self, who: u8, what: Saying, by: u8) {

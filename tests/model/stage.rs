@@ -38,6 +38,11 @@ pub(super) enum Point {
 }
 
 impl Point {
+    /// Whether the answer comes from outside the store.
+    pub(super) const fn is_outside(self) -> bool {
+        !matches!(self, Self::Store(_))
+    }
+
     pub(super) fn word(self) -> String {
         match self {
             Self::Store(Passing::Transaction) => "a transaction".to_owned(),

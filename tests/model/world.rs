@@ -25,12 +25,12 @@ use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
 
-use super::actions::{Action, Schedule, Span};
+use super::actions::{Action, Schedule, Span, TO_AN_OUTSIDE, TO_THE_END};
 use super::fakes::{Call, FakeChannel, FakeModel, FakeQueue};
 use super::oracle::{Published, Remains};
 use super::stage::{Outcome, Rest, Stage};
 use super::variants::Variant;
-use super::watch::{Conversation, Kind, Now, Step, Watch};
+use super::watch::{Kind, Now, Step, Watch};
 
 /// When every schedule begins.
 const EPOCH: i64 = 1_790_000_000_000_000;
@@ -231,14 +231,25 @@ impl World {
         Some((number, ConversationId::from_uuid(known.get(number)?.id)))
     }
 
-    /// One of the conversations that have this kind of work, as a sweep would find it; of all, where none has.
+    /// Whether a conversation has this kind of work, as a sweep would find it.
+    fn has_work(&self, kind: Kind, number: usize) -> bool {
+        let Some(row) = self.watch.seen.conversations.get(number) else { return false };
+        let mut sends = self.watch.seen.sends.iter();
+        if kind == Kind::Turn { row.done < row.tail } else { sends.any(|send| send.conversation_id == row.id && send.is_open()) }
+    }
+
+    /// How many conversations before this one have this kind of work: what picks it.
+    fn place_among(&self, kind: Kind, number: u8) -> u8 {
+        let before = (0..usize::from(number)).filter(|at| self.has_work(kind, *at)).count();
+        u8::try_from(before).unwrap_or(u8::MAX)
+    }
+
+    /// One of the conversations that have this kind of work; of all, where none has.
     pub(super) fn with_work(&self, kind: Kind, who: u8) -> Option<(usize, ConversationId)> {
-        let seen = &self.watch.seen;
-        let open = |id| seen.sends.iter().any(|send| send.conversation_id == id && send.is_open());
-        let has = |row: &Conversation| if kind == Kind::Turn { row.done < row.tail } else { open(row.id) };
-        let numbers: Vec<usize> = (0..seen.conversations.len()).filter(|at| has(&seen.conversations[*at])).collect();
+        let known = &self.watch.seen.conversations;
+        let numbers: Vec<usize> = (0..known.len()).filter(|at| self.has_work(kind, *at)).collect();
         match numbers.get(usize::from(who) % numbers.len().max(1)) {
-            Some(number) => Some((*number, ConversationId::from_uuid(seen.conversations[*number].id))),
+            Some(number) => Some((*number, ConversationId::from_uuid(known[*number].id))),
             None => self.conversation(who),
         }
     }
@@ -258,13 +269,16 @@ impl World {
         self.scene.actors.len() - 1
     }
 
-    /// Lets somebody go a number of points.
-    pub(super) async fn go(&mut self, place: usize, steps: u32) -> Result<(), String> {
+    /// Lets somebody go so far: a number of points, to where the next answer comes from outside, or to the end.
+    pub(super) async fn go(&mut self, place: usize, steps: u8) -> Result<(), String> {
         let id = self.scene.actors[place].id;
-        for _ in 0..steps {
+        let most = if steps < TO_AN_OUTSIDE { u32::from(steps) + 1 } else { LONGEST };
+        for _ in 0..most {
             let Some(place) = self.scene.actors.iter().position(|actor| actor.id == id) else { return Ok(()) };
-            if self.step(place, Outcome::Fine).await? == Rest::Asleep {
-                return Ok(());
+            match self.step(place, Outcome::Fine).await? {
+                Rest::At(point) if steps == TO_AN_OUTSIDE && point.is_outside() => return Ok(()),
+                Rest::At(_) | Rest::Ended => {}
+                Rest::Asleep => return Ok(()),
             }
         }
         Ok(())
@@ -354,7 +368,7 @@ impl World {
         for round in 0..60_u32 {
             while let Some(place) = self.awake() {
                 let (id, name) = (self.scene.actors[place].id, self.scene.actors[place].name.clone());
-                self.go(place, LONGEST).await?;
+                self.go(place, TO_THE_END).await?;
                 if self.stage.point(id).is_some() {
                     return Err(format!("{name} goes round in circles"));
                 }
@@ -383,7 +397,7 @@ impl World {
         let ids: Vec<usize> = self.scene.actors.iter().map(|actor| actor.id).collect();
         for id in ids {
             if let Some(place) = self.scene.actors.iter().position(|actor| actor.id == id) {
-                self.go(place, LONGEST).await?;
+                self.go(place, TO_THE_END).await?;
             }
         }
         Ok(())
@@ -399,20 +413,25 @@ impl World {
     }
 
     async fn sweep(&mut self) -> Result<(), String> {
-        let all = super::actions::TO_THE_END;
         while self.scene.queue.open() > 0 {
             let before = self.scene.actors_made;
-            Box::pin(self.act(&Action::TakeIn { worker: 0, pick: 0, steps: all })).await?;
+            Box::pin(self.act(&Action::TakeIn { worker: 0, pick: 0, steps: TO_THE_END })).await?;
             if self.scene.actors_made == before {
                 break;
             }
         }
         let known = u8::try_from(self.watch.seen.conversations.len()).unwrap_or(u8::MAX);
         for who in 0..known {
-            Box::pin(self.act(&Action::Turn { worker: 0, who, steps: all })).await?;
-            Box::pin(self.act(&Action::Deliver { worker: 0, who, steps: all })).await?;
+            if self.has_work(Kind::Turn, usize::from(who)) {
+                let who = self.place_among(Kind::Turn, who);
+                Box::pin(self.act(&Action::Turn { worker: 0, who, steps: TO_THE_END })).await?;
+            }
+            if self.has_work(Kind::Delivery, usize::from(who)) {
+                let who = self.place_among(Kind::Delivery, who);
+                Box::pin(self.act(&Action::Deliver { worker: 0, who, steps: TO_THE_END })).await?;
+            }
         }
-        Box::pin(self.act(&Action::Tend { worker: 0, steps: all })).await
+        Box::pin(self.act(&Action::Tend { worker: 0, steps: TO_THE_END })).await
     }
 
     pub(super) fn turn_of(&self, worker: usize, conversation: ConversationId) -> Pin<Box<dyn Future<Output = ()>>> {
