@@ -152,12 +152,43 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Schedules of up to eighty actions; they begin with somebody who writes.
+/// How a schedule begins: somebody has written, and sometimes things have already gone as far as is rarely reached by
+/// chance.
+fn opening() -> impl Strategy<Value = Vec<Action>> {
+    let said = || vec![Action::Say { who: 0, what: Saying::Question, ingress: 0 }];
+    let then = |before: Vec<Action>, more: &[Action]| before.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>();
+    let turn = |worker, steps| Action::Turn { worker, who: 0, steps };
+    let deliver = |worker, steps| Action::Deliver { worker, who: 0, steps };
+    let pass = |how| Action::Pass { how, renewing: false };
+    let taken = then(said(), &[Action::TakeIn { worker: 0, pick: 0, steps: TO_THE_END }, pass(Span::Renewal)]);
+    let replied = then(taken.clone(), &[turn(0, TO_THE_END)]);
+    let sending = then(replied.clone(), &[deliver(0, TO_AN_OUTSIDE)]);
+    let arrived = then(sending.clone(), &[Action::Go { pick: 0, steps: 0 }]);
+    // Its answer is lost, and nobody knows.
+    let unknown = then(arrived.clone(), &[Action::Spoil { pick: 255, how: 0 }, Action::Go { pick: 0, steps: TO_THE_END }]);
+    let closing = then(unknown.clone(), &[pass(Span::Unknown), Action::Tend { worker: 1, steps: 1 }]);
+    let told = then(closing.clone(), &[Action::Status { pick: 0, rank: 2, by_our_id: true }]);
+    let two_turns = then(taken, &[turn(0, TO_AN_OUTSIDE), pass(Span::Lease), turn(1, TO_AN_OUTSIDE)]);
+    let two_senders = then(replied, &[deliver(0, 1), pass(Span::Lease), deliver(1, TO_AN_OUTSIDE)]);
+    let orphan = then(arrived, &[Action::Crash { worker: 0 }, pass(Span::Lease)]);
+    prop_oneof![
+        6 => Just(said()),
+        1 => Just(sending),
+        1 => Just(unknown),
+        1 => Just(closing),
+        1 => Just(told),
+        1 => Just(two_turns),
+        1 => Just(two_senders),
+        1 => Just(orphan),
+    ]
+}
+
+/// Schedules of up to eighty actions after their opening.
 pub(super) fn schedule() -> impl Strategy<Value = Schedule> {
     let settles = prop_oneof![3 => Just(false), 1 => Just(true)];
-    (settles, any::<bool>(), any::<bool>(), vec(action(), 10..80)).prop_map(|(settles, resends, parts, actions)| {
-        let first = Action::Say { who: 0, what: Saying::Question, ingress: 0 };
-        let actions = std::iter::once(first).chain(actions).collect();
+    let whole = (settles, any::<bool>(), any::<bool>(), opening(), vec(action(), 10..80));
+    whole.prop_map(|(settles, resends, parts, opening, actions)| {
+        let actions = opening.into_iter().chain(actions).collect();
         Schedule { settles, resends, parts, actions }
     })
 }

@@ -194,13 +194,19 @@ async fn story(world: &mut World, schedule: &Schedule) -> Vec<String> {
     let mut story = world.story.take().unwrap_or_default();
     if let Err(promise) = result {
         story.push(format!("  and so: {promise}"));
+        story.push(format!("{schedule:?}"));
     }
     story
 }
 
+/// Plays one schedule.
+pub(super) fn keeps(schedule: &Schedule) -> Result<(), String> {
+    in_world(Variant::None, async |world| world.play(schedule).await.map(drop))
+}
+
 /// What happens in one seed, in words, and whether its promises hold.
-pub(super) fn tell(variant: Variant, seed: u64) -> (Vec<String>, Option<String>) {
-    in_world(variant, async |world| {
+pub(super) fn tell(seed: u64) -> (Vec<String>, Option<String>) {
+    in_world(Variant::None, async |world| {
         let schedule = tree(seed).current();
         let told = story(world, &schedule).await;
         let promise = world.play(&schedule).await.err();
