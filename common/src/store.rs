@@ -15,10 +15,15 @@ mod intake;
 mod ledger;
 mod outbox;
 mod read;
+mod scene;
 mod schema;
 mod sql;
 mod status;
+<<<<<<< HEAD
 mod tap;
+=======
+mod tally;
+>>>>>>> main
 mod turn;
 
 use std::sync::Arc;
@@ -26,13 +31,18 @@ use std::time::Duration;
 
 pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
-pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use dead::{
+    Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
+    Dispatch, Dispatched, EditRefused, ExportedLetter, Frozen, ImportRefused, Imported, NewDead, NewFailure, NewReplay,
+    Progress, Replay, ReplayItem, ReplayRefused, Retry,
+};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{Ledger, SendsLedger};
+pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
 pub use tap::{Passing, Tap};
 pub use turn::{Commit, Committed, Pending, Position};
@@ -60,6 +70,9 @@ pub enum StoreError {
     /// The person was erased; what was sealed for them cannot be opened again.
     #[error("this contact was erased")]
     Erased,
+    /// What was asked for cannot be: the text names the thing and the fix.
+    #[error("{0}")]
+    Refused(String),
     /// No row of that id.
     #[error("no {0} with the id {1}")]
     Absent(&'static str, String),
@@ -104,6 +117,7 @@ pub struct Store {
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
+    met: tally::Met,
 }
 
 impl Store {
@@ -156,7 +170,12 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
+<<<<<<< HEAD
         }
+=======
+            met: tally::Met::default(),
+        })
+>>>>>>> main
     }
 
     /// The store's clock.

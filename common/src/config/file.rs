@@ -21,6 +21,11 @@ use crate::domain::{Provider, SourceName};
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
 
+/// What an ingress's spool may hold: some 100,000 messages.
+const SPOOL_BYTES: u64 = 256 * 1024 * 1024;
+/// The least that makes sense: a request with the largest body, sealed.
+const SPOOL_LEAST: u64 = 8 * 1024 * 1024;
+
 /// What every room reads.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +41,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// The most that an ingress's spool may hold, in bytes.
+    pub spool_max_bytes: u64,
     /// What is unsafe, yet allowed in development.
     pub warnings: Vec<Problem>,
 }
@@ -83,6 +90,7 @@ pub struct ModelConfig {
 #[serde(deny_unknown_fields, default)]
 struct Written {
     policy: Option<String>,
+    spool_max_bytes: Option<u64>,
     source: Vec<WrittenSource>,
     model: Vec<WrittenModel>,
     timing: TimingTable,
@@ -108,6 +116,7 @@ struct WrittenSource {
     rate_per_minute: Option<NonZeroU32>,
     body_limit: Option<usize>,
     tolerance_seconds: Option<u64>,
+    spool: Option<bool>,
     header: Option<String>,
     prefix: Option<String>,
     algorithm: Option<HmacAlgorithm>,
@@ -145,7 +154,11 @@ impl Config {
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
-        Self { mode, file, sources, models, policy, timing, warnings: Vec::new() }
+        let spool_max_bytes = written.spool_max_bytes.unwrap_or(SPOOL_BYTES);
+        if spool_max_bytes < SPOOL_LEAST {
+            findings.problem("spool_max_bytes", format!("must be at least {SPOOL_LEAST}: room for one large event"));
+        }
+        Self { mode, file, sources, models, policy, timing, spool_max_bytes, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.
@@ -302,6 +315,7 @@ impl Reader<'_> {
         source.rate_per_minute = written.rate_per_minute;
         source.body_limit = written.body_limit.unwrap_or(DEFAULT_BODY_LIMIT);
         source.tolerance = written.tolerance_seconds.map_or_else(|| default_tolerance(provider), Duration::from_secs);
+        source.spool = written.spool;
         source.hmac = self.hmac(&label, provider, written);
         source.pointers = self.pointers(&label, provider, written);
         Some(source)

@@ -50,6 +50,8 @@ pub enum Admitted {
     },
     /// Its person was erased; only the fact is kept.
     Erased,
+    /// A tally was noted: nothing was accepted.
+    Tallied,
 }
 
 /// A row of the inbox about to be inserted.
@@ -69,6 +71,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
+        if let Event::Tally(tally) = &admission.inbound.event {
+            return self.note_tally(admission.header, tally).await;
+        }
+        self.meet(admission.header.instance.uuid()).await?;
         if let Some(duplicate) = self.known_event(admission.header).await? {
             return Ok(duplicate);
         }
@@ -108,7 +114,7 @@ impl Store {
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
             (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
-            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_), ..) => {
+            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_), ..) => {
                 let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
@@ -174,7 +180,8 @@ impl Store {
     ) -> Result<Admitted, StoreError> {
         let dead = DeadId::random();
         let letter = super::dead::NewDead::unparsed(dead, admission, problem);
-        super::dead::insert(&mut tx, &letter).await?;
+        let born = super::dead::Born { header: Some(admission.header), ..super::dead::Born::default() };
+        super::dead::insert(&mut tx, &letter, born).await?;
         let row = Row { end: Some(End::Dead), ..Row::default() };
         self.finish(tx, admission, row, Admitted::Dead { dead }).await
     }
@@ -254,7 +261,7 @@ impl Store {
         Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         tx: &mut Tx,
         inbound: &Inbound,
@@ -304,6 +311,7 @@ impl Admitted {
             Self::Duplicate { .. } => "duplicate",
             Self::Dead { .. } => "dead",
             Self::Erased => "erased",
+            Self::Tallied => "tally",
         }
     }
 }
