@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for a server more than they compute.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: help setup test lint bench bench-build
+.PHONY: help setup test model lint bench bench-build
 
 help: ## tell the choices
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ setup: ## install what building and testing need and this machine lacks (starts 
 test: setup ## start private servers and run every test on every backend
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
+
+model: ## play SEEDS schedules of faults (20000) against the protocol, and every broken variant of it
+	MODEL_SEEDS=$(or $(SEEDS),20000) $(CARGO) test --profile model -p tests model:: -- --nocapture --test-threads 1
 
 lint: ## formatting and lints, warnings being errors
 	$(CARGO) fmt --all --check
