@@ -275,13 +275,12 @@ contract! {
 
     async fn what_was_undeliverable_goes_back_to_the_queue_and_is_resolved_when_intake_has_it(shop) {
         let (one, two) = (shop.arrival(ANNA, text("hello")), shop.arrival(BORIS, text("hello")));
-        let sealed = |arrival: &Arrival| {
-            let queue = &shop.keys.shared.queue;
-            common::envelope::Envelope::seal(arrival.header.clone(), &arrival.inbound, queue).unwrap().bytes().to_vec()
-        };
-        for arrival in [&one, &two] {
-            let bytes = sealed(arrival);
-            assert!(shop.store.keep_undeliverable(Some(&arrival.header), &bytes, "unknown key").await.unwrap());
+        let queue = &shop.keys.shared.queue;
+        let mut sealed = Vec::new();
+        for Arrival { header, inbound } in [&one, &two] {
+            let bytes = common::envelope::Envelope::seal(header.clone(), inbound, queue).unwrap().bytes().to_vec();
+            assert!(shop.store.keep_undeliverable(Some(header), &bytes, "unknown key").await.unwrap());
+            sealed.push(bytes);
         }
         let frozen = freeze(&shop, &DeadFilter::default()).await;
         let handed = shop.store.replay_dispatch(frozen.id, 10).await.unwrap();
@@ -289,11 +288,11 @@ contract! {
             Dispatch::Publish(bytes) => bytes.clone(),
             other => panic!("{other:?}"),
         }).collect();
-        assert_eq!(bytes, [sealed(&one), sealed(&two)]);
+        assert!(bytes == sealed, "as they came, in their order");
         assert_eq!(shop.store.redispatch(frozen.id).await.unwrap().len(), 2, "an interrupted caller may do it again");
         assert_eq!(shop.store.replay_progress(frozen.id).await.unwrap().running, 2);
         shop.admit(&one).await;
-        assert!(shop.store.keep_undeliverable(Some(&two.header), &sealed(&two), "unknown key").await.unwrap());
+        assert!(shop.store.keep_undeliverable(Some(&two.header), &sealed[1], "unknown key").await.unwrap());
         let progress = shop.store.replay_progress(frozen.id).await.unwrap();
         assert_eq!(progress, Progress { total: 2, succeeded: 1, failed: 1, ..Default::default() });
         let states = [state(&shop, handed[0].dead).await, state(&shop, handed[1].dead).await];

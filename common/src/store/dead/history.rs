@@ -134,7 +134,7 @@ impl Store {
     pub async fn dead_attempts(&self, letter: &DeadLetter) -> Result<Vec<DeadAttempt>, StoreError> {
         let sql = "SELECT at, last_at, times, worker, build, stage, class, error, outcome FROM failure \
                    WHERE dead_id = $1 OR (dead_id IS NULL AND (subject = $2 OR subject = $3)) \
-                   ORDER BY last_at, at, outcome DESC";
+                   ORDER BY last_at, CASE WHEN outcome = 'dead' THEN 1 ELSE 0 END, at";
         let (event, send) = (letter.event_id.map(EventId::uuid), letter.send_id.map(SendId::uuid));
         let rows = self.main.read(sql, args![letter.id.uuid(), event, send]).await?;
         rows.iter().map(attempt).collect()
