@@ -170,12 +170,8 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
-<<<<<<< HEAD
-        }
-=======
             met: tally::Met::default(),
-        })
->>>>>>> main
+        }
     }
 
     /// The store's clock.

@@ -11,6 +11,7 @@ use common::domain::DeadState;
 use common::store::{DeadExport, DeadFilter, ImportRefused};
 use serde_json::json;
 
+use super::letters;
 use super::select::{self, Which};
 use crate::commands::Actor;
 use crate::context::Context;
@@ -75,7 +76,7 @@ impl Export {
         let count = export.letters.len();
         let bodies =
             if self.reveal { "with their bodies, sealed" } else { "without their bodies (--reveal keeps them)" };
-        output::say(&format!("{count} of {all} dead letter(s) exported, {bodies}."));
+        output::say(&format!("{count} of {} exported, {bodies}.", letters(all)));
         Ok(())
     }
 }
@@ -101,7 +102,7 @@ impl Import {
         let value = json!({"ids": imported.letters, "count": imported.letters.len(), "known": imported.known,
                            "erased": imported.erased, "bare": imported.bare});
         context.output.object(&value, || {
-            let mut words = format!("{} dead letter(s) imported", imported.letters.len());
+            let mut words = format!("{} imported", letters(imported.letters.len()));
             if imported.known > 0 {
                 words += &format!(", {} are here already", imported.known);
             }

@@ -11,6 +11,7 @@ use common::shutdown::{self, Stop};
 use common::store::{Progress, Replay, Store, StoreError};
 use tokio::time::Instant;
 
+use super::super::letters;
 use super::handing::Handing;
 use super::ladder::{Allowed, Ladder, Threshold};
 use super::pace::{Pace, Rate};
@@ -253,9 +254,10 @@ impl<'a> Drive<'a> {
         seen.told = Some(now);
         let (id, running, quiet) = (self.id, seen.progress.running, now.duration_since(seen.moved).as_secs());
         self.bar.say(&format!(
-            "Nothing has moved for {quiet} s: {running} letter(s) wait for a worker to end them. Is one running, and does \
-             its model answer? Still waiting; Ctrl-C leaves the replay to be gone on with by `handrail dead replay \
-             --resume {id}`."
+            "Nothing has moved for {quiet} s: {} under way and not ended by a worker. Is one running, and does its model \
+             answer? Still waiting; Ctrl-C leaves the replay to be gone on with by `handrail dead replay \
+             --resume {id}`.",
+            letters(running)
         ));
     }
 
