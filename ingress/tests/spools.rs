@@ -56,7 +56,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("they are queued");
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
         numbers()
     }
 
