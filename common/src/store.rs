@@ -19,11 +19,8 @@ mod scene;
 mod schema;
 mod sql;
 mod status;
-<<<<<<< HEAD
-mod tap;
-=======
 mod tally;
->>>>>>> main
+mod tap;
 mod turn;
 
 use std::sync::Arc;
@@ -170,12 +167,8 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
-<<<<<<< HEAD
-        }
-=======
             met: tally::Met::default(),
-        })
->>>>>>> main
+        }
     }
 
     /// The store's clock.

@@ -16,6 +16,7 @@ use common::providers;
 use common::seal::Keyring;
 use common::store::{DeadBody, DeadLetter, Scene, SceneMessage, Store, StoreError};
 
+use crate::StartError;
 use crate::channels::{Channels, split};
 use crate::models::{self, Answer, Model};
 use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Screened};
@@ -24,7 +25,6 @@ use crate::pipeline::llm::{self, Draft};
 use crate::pipeline::prompt::{PastLine, Prompt};
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
-use crate::StartError;
 
 /// Who would have spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
