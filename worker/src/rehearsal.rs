@@ -179,7 +179,12 @@ impl Rehearsal {
         let events = providers::parse_again(source, raw, kept.provider_id.as_deref());
         let still = events.iter().find_map(|inbound| match &inbound.event {
             Event::Unparsed { problem, .. } => Some(problem),
-            Event::Message(_) | Event::Status(_) | Event::Echo(_) | Event::Consent(_) | Event::Record { .. } => None,
+            Event::Message(_)
+            | Event::Status(_)
+            | Event::Echo(_)
+            | Event::Consent(_)
+            | Event::Record { .. }
+            | Event::Tally(_) => None,
         });
         Ok(still.map_or_else(|| recorded(letter), |problem| fails(letter, "unparsed", problem)))
     }

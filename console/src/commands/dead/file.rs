@@ -73,7 +73,8 @@ impl Export {
             .map_err(|error| Failure::found(format!("the letters cannot be written: {error}")))?;
         output::data(&text);
         let count = export.letters.len();
-        let bodies = if self.reveal { "with their bodies, sealed" } else { "without their bodies (--reveal keeps them)" };
+        let bodies =
+            if self.reveal { "with their bodies, sealed" } else { "without their bodies (--reveal keeps them)" };
         output::say(&format!("{count} of {all} dead letter(s) exported, {bodies}."));
         Ok(())
     }
@@ -83,10 +84,13 @@ impl Import {
     pub(super) async fn run(&self, context: &Context) -> Answer {
         let name = self.file.display().to_string();
         let refuse = |why: String| Failure::found(format!("{name}: {why}"));
-        let bytes = read(&self.file).map_err(|error| Failure::cannot_run(format!("{name}: cannot be read: {error}")))?;
+        let bytes =
+            read(&self.file).map_err(|error| Failure::cannot_run(format!("{name}: cannot be read: {error}")))?;
         let export: DeadExport = serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            refuse(format!("this is no whole export (line {line}, column {column}): make it again; nothing was imported"))
+            refuse(format!(
+                "this is no whole export (line {line}, column {column}): make it again; nothing was imported"
+            ))
         })?;
         let store = context.store().await?;
         let imported = match store.import_dead(&export, &self.actor.name()).await {

@@ -87,8 +87,7 @@ impl List {
                 let opened = body::open(store, &letter).await?;
                 Ok::<_, Failure>(opened.says(&wanted).then_some(letter))
             };
-            let hits: Vec<Option<DeadLetter>> =
-                stream::iter(page).map(says).buffered(WIDTH).try_collect().await?;
+            let hits: Vec<Option<DeadLetter>> = stream::iter(page).map(says).buffered(WIDTH).try_collect().await?;
             found.extend(hits.into_iter().flatten());
             progress.at(opened);
             if i64::try_from(found.len()).unwrap_or(i64::MAX) >= self.limit {

@@ -29,7 +29,9 @@ use ladder::Threshold;
 use pace::Rate;
 
 #[derive(Debug, Args)]
-#[command(override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list")]
+#[command(
+    override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list"
+)]
 pub(crate) struct Replay {
     #[command(flatten)]
     chosen: Chosen,

@@ -211,7 +211,10 @@ impl<'a> Drive<'a> {
 
     fn wake(&self, seen: &Seen, allowed: i64) -> Instant {
         let look = seen.at + LOOK;
-        let may_go = allowed > 0 && !seen.blocked && self.follows_since.is_none() && seen.progress.running < self.most_under_way();
+        let may_go = allowed > 0
+            && !seen.blocked
+            && self.follows_since.is_none()
+            && seen.progress.running < self.most_under_way();
         if may_go { look.min(self.pace.next().max(Instant::now() + BEAT)) } else { look }
     }
 
@@ -232,7 +235,8 @@ impl<'a> Drive<'a> {
 
     fn tell(&self, progress: &Progress) {
         self.bar.at(u64::try_from(progress.ended()).unwrap_or(0));
-        let mut words = format!("{} ended well, {} failed, {} under way", progress.succeeded, progress.failed, progress.running);
+        let mut words =
+            format!("{} ended well, {} failed, {} under way", progress.succeeded, progress.failed, progress.running);
         if let Some(rate) = self.rate {
             words += &format!(", at {rate}");
         }
