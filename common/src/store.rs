@@ -19,11 +19,8 @@ mod scene;
 mod schema;
 mod sql;
 mod status;
-<<<<<<< HEAD
-mod tap;
-=======
 mod tally;
->>>>>>> main
+mod tap;
 mod turn;
 
 use std::sync::Arc;

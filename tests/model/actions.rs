@@ -156,7 +156,8 @@ fn action() -> impl Strategy<Value = Action> {
 /// chance.
 fn opening() -> impl Strategy<Value = Vec<Action>> {
     let said = || vec![Action::Say { who: 0, what: Saying::Question, ingress: 0 }];
-    let then = |before: Vec<Action>, more: &[Action]| before.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>();
+    let then =
+        |before: Vec<Action>, more: &[Action]| before.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>();
     let turn = |worker, steps| Action::Turn { worker, who: 0, steps };
     let deliver = |worker, steps| Action::Deliver { worker, who: 0, steps };
     let pass = |how| Action::Pass { how, renewing: false };
@@ -165,7 +166,8 @@ fn opening() -> impl Strategy<Value = Vec<Action>> {
     let sending = then(replied.clone(), &[deliver(0, TO_AN_OUTSIDE)]);
     let arrived = then(sending.clone(), &[Action::Go { pick: 0, steps: 0 }]);
     // Its answer is lost, and nobody knows.
-    let unknown = then(arrived.clone(), &[Action::Spoil { pick: 255, how: 0 }, Action::Go { pick: 0, steps: TO_THE_END }]);
+    let unknown =
+        then(arrived.clone(), &[Action::Spoil { pick: 255, how: 0 }, Action::Go { pick: 0, steps: TO_THE_END }]);
     let closing = then(unknown.clone(), &[pass(Span::Unknown), Action::Tend { worker: 1, steps: 1 }]);
     let told = then(closing.clone(), &[Action::Status { pick: 0, rank: 2, by_our_id: true }]);
     let two_turns = then(taken, &[turn(0, TO_AN_OUTSIDE), pass(Span::Lease), turn(1, TO_AN_OUTSIDE)]);

@@ -127,6 +127,8 @@ pub(super) struct Course {
 /// Who looks, and what was seen.
 pub(super) struct Watch {
     look: SqliteConnection,
+    /// What empties every table, but for those of which the store remembers what is in them.
+    all: String,
     pub(super) seen: Tables,
     pub(super) courses: HashMap<Uuid, Course>,
     /// How often each send was recorded as unknown.
@@ -159,9 +161,15 @@ impl Watch {
     /// A connection of its own to the store's memory.
     pub(super) async fn open(name: &str) -> Self {
         let options = SqliteConnectOptions::new().filename(format!("/{name}")).vfs("memdb");
-        let look = SqliteConnection::connect_with(&options).await.expect("the store's memory");
+        let mut look = SqliteConnection::connect_with(&options).await.expect("the store's memory");
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '_sqlx%' \
+                     AND name NOT IN ('intake_clock', 'ingress') ORDER BY rowid DESC";
+        let names: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&mut look).await.expect("tables");
+        let all = names.iter().map(|(name,)| format!("DELETE FROM {name};"));
+        let all = std::iter::once("PRAGMA foreign_keys = OFF;".to_owned()).chain(all).collect();
         Self {
             look,
+            all,
             seen: Tables::default(),
             courses: HashMap::new(),
             unknowns: HashMap::new(),
@@ -175,10 +183,9 @@ impl Watch {
 
     /// Empties every table, and forgets.
     pub(super) async fn forget(&mut self) {
-        let all = "PRAGMA foreign_keys = OFF; DELETE FROM inbox; DELETE FROM outbox; DELETE FROM turn; DELETE FROM attempt; \
-                   DELETE FROM conversation; DELETE FROM alias; DELETE FROM contact; DELETE FROM duplicate; \
-                   DELETE FROM status_early; DELETE FROM dead; DELETE FROM audit; DELETE FROM consent;";
-        self.look.execute(all).await.expect("empty tables");
+        let all = std::mem::take(&mut self.all);
+        self.look.execute(sqlx::AssertSqlSafe(all.as_str())).await.expect("empty tables");
+        self.all = all;
         self.seen = Tables::default();
         self.courses.clear();
         self.unknowns.clear();
@@ -223,7 +230,10 @@ impl Watch {
         let free = |until: Option<i64>| until.is_none_or(|until| until <= step.now.0);
         for row in &now.conversations {
             if row.tail - row.done != row.pending {
-                return Err(format!("tail {} - done {} is not the number of pending messages, {}", row.tail, row.done, row.pending));
+                return Err(format!(
+                    "tail {} - done {} is not the number of pending messages, {}",
+                    row.tail, row.done, row.pending
+                ));
             }
             let Some(old) = before.conversation(row.id) else { continue };
             if row.done < old.done || row.tail < old.tail || row.fence < old.fence || row.epoch < old.epoch {
@@ -231,7 +241,10 @@ impl Watch {
             }
             if row.fence > old.fence {
                 if !free(old.lease_until) {
-                    return Err(format!("P3: the turn was claimed (fence {}) while fence {} held it", row.fence, old.fence));
+                    return Err(format!(
+                        "P3: the turn was claimed (fence {}) while fence {} held it",
+                        row.fence, old.fence
+                    ));
                 }
                 self.claims.insert(step.actor, (row.id, row.fence));
             } else if old.lease_owner.is_some() && row.lease_owner.is_none() {

@@ -235,7 +235,11 @@ impl World {
     fn has_work(&self, kind: Kind, number: usize) -> bool {
         let Some(row) = self.watch.seen.conversations.get(number) else { return false };
         let mut sends = self.watch.seen.sends.iter();
-        if kind == Kind::Turn { row.done < row.tail } else { sends.any(|send| send.conversation_id == row.id && send.is_open()) }
+        if kind == Kind::Turn {
+            row.done < row.tail
+        } else {
+            sends.any(|send| send.conversation_id == row.id && send.is_open())
+        }
     }
 
     /// How many conversations before this one have this kind of work: what picks it.

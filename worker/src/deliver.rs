@@ -127,20 +127,11 @@ impl Deliveries {
     fn refused(&self, claim: &DeliveryClaim, begun: &BegunSend, refusal: &Refusal, now: Micros) -> Finished {
         let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
         let failure = Failure::of_refusal(refusal);
-<<<<<<< HEAD
         match recovery::decide(&failure, attempts, now.since(begun.created_at), (self.desk.dice)()) {
-            Decision::RetryAfter(after)
-            | Decision::Hold(after)
-            | Decision::OneByOne(after)
-            | Decision::Alone(after)
-            | Decision::Pause(after) => Finished::Retry { at: now + after, error: refusal.code.clone() },
-=======
-        match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
             Decision::RetryAfter(after) | Decision::OneByOne(after) | Decision::Alone(after) => {
                 again(now + after, refusal, false)
             }
             Decision::Hold(after) | Decision::Pause(after) => again(now + after, refusal, true),
->>>>>>> main
             Decision::DeadLetter(_) => self.dead(claim, begun, Class::from(refusal.class), &refusal.code),
         }
     }

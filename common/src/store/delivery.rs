@@ -392,13 +392,8 @@ impl Store {
         let mut tx = self.main.begin().await?;
         let now = tx.now();
         let sql = if resend {
-<<<<<<< HEAD
             "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL, closed_at = $2 \
-             WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL"
-=======
-            "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL WHERE id = $1 AND state = 'unknown' \
-               AND closed_at IS NULL RETURNING turn_id, dead_id"
->>>>>>> main
+             WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL RETURNING turn_id, dead_id"
         } else {
             "UPDATE outbox SET closed_at = $2 WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL \
              RETURNING turn_id, dead_id"

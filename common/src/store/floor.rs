@@ -249,13 +249,10 @@ pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Resu
                              AND (c.floor = 'human' \
                                   OR (outbox.author = 'assistant' \
                                       AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
-<<<<<<< HEAD
-               RETURNING turn_id, state";
-=======
-               RETURNING turn_id, dead_id";
->>>>>>> main
+               RETURNING turn_id, dead_id, state";
     for row in tx.all(sql, args![conversation.uuid(), now]).await? {
         if row.word::<SendState>("state")? != SendState::Superseded {
+            super::dead::sent(tx, &row).await?;
             continue;
         }
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
