@@ -200,9 +200,9 @@ impl Store {
         let tx = &mut self.main.snapshot().await?;
         let added = sums::add_up(tx, since).await?;
         let instances = numbers::instances(tx, since.unwrap_or(Micros(0)), self.timing.lost_after).await?;
-        let mut imbalances = checks::find(tx, self.timing.lost_after).await?;
+        let mut imbalances = instances.imbalances;
+        imbalances.extend(checks::find(tx, self.timing.lost_after).await?);
         imbalances.extend(added.imbalances);
-        imbalances.extend(instances.imbalances);
         let Sums { accepted, ended, pending, late, duplicates, unknown_sends, sends } = added.whole;
         Ok(Ledger {
             accepted,

@@ -12,6 +12,9 @@ use crate::context::Context;
 use crate::failure::{Answer, Failure};
 use crate::output;
 
+/// How many imbalances the failure itself names.
+const SAID: usize = 3;
+
 #[derive(Debug, Args)]
 pub(crate) struct LedgerOf {
     /// Only what was accepted or committed since then: a moment (RFC 3339, such as 2026-01-31T00:00:00Z) or a span
@@ -49,7 +52,12 @@ impl LedgerOf {
         if broken.is_empty() {
             return Ok(());
         }
-        Err(Failure::found(format!("the ledger does not balance: {}", broken.join("; "))))
+        let more = match broken.len().saturating_sub(SAID) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let said = broken.into_iter().take(SAID).collect::<Vec<_>>().join("; ");
+        Err(Failure::found(format!("the ledger does not balance: {said}{more}")))
     }
 }
 
