@@ -164,9 +164,7 @@ impl Rehearsal {
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
             // The letter's own trouble, and no reason not to rehearse the others.
-            Err(StoreError::Sealed(error)) => {
-                Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string())))
-            }
+            Err(StoreError::Sealed(error)) => Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string()))),
             played => played,
         }
     }

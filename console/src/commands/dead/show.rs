@@ -1,5 +1,7 @@
 //! `dead show`: everything about one letter, and what a replay of it would come to.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use common::domain::DeadId;
 use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store};
@@ -151,8 +153,9 @@ pub(super) fn edit_in_words(edit: &Value) -> Option<String> {
         lines.push(format!("  {}", output::text(&change["part"])));
         match change.get("before") {
             Some(before) => {
-                lines.extend(output::text(before).lines().map(|line| format!("  - {line}")));
-                lines.extend(output::text(&change["after"]).lines().map(|line| format!("  + {line}")));
+                let said = |value: &Value| if change["part"] == RAW { bytes(value) } else { output::text(value) };
+                lines.extend(said(before).lines().map(|line| format!("  - {line}")));
+                lines.extend(said(&change["after"]).lines().map(|line| format!("  + {line}")));
             }
             None => lines.push(format!(
                 "  {} characters became {} (--reveal shows them)",
@@ -161,6 +164,15 @@ pub(super) fn edit_in_words(edit: &Value) -> Option<String> {
         }
     }
     Some(lines.join("\n"))
+}
+
+/// Where an event keeps the bytes of a webhook.
+const RAW: &str = "/event/raw";
+
+/// A webhook's bytes as they came, as far as they are text.
+fn bytes(value: &Value) -> String {
+    let whole = STANDARD.decode(output::text(value)).unwrap_or_default();
+    String::from_utf8_lossy(&whole).into_owned()
 }
 
 fn history_in_words(history: &Value) -> Option<String> {
