@@ -55,7 +55,7 @@ impl Drop for InFlight {
 /// How one pass over a claim ended.
 enum Pass {
     /// Committed; the claim goes on if more is pending.
-    Committed(Option<(Claimed, std::time::Duration)>),
+    Committed(Option<Box<(Claimed, std::time::Duration)>>),
     /// Given back.
     HandedBack,
     /// The claim is somebody else's: everything done under it is discarded.
@@ -112,7 +112,8 @@ impl Turns {
                 Err(error) => self.give_up(&claim, &error).await,
             };
             match pass {
-                Pass::Committed(Some((held, settle))) => {
+                Pass::Committed(Some(more)) => {
+                    let (held, settle) = *more;
                     claim = held;
                     if !self.settle(&claim, settle).await {
                         break;

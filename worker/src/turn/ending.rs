@@ -159,7 +159,7 @@ impl Turn<'_> {
         self.report(&ending, committed.at);
         Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {
             let quiet = settle_at.since(claim.at);
-            (claim, quiet)
+            Box::new((claim, quiet))
         })))
     }
 
