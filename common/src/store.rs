@@ -11,6 +11,7 @@ mod contacts;
 mod dead;
 mod delivery;
 mod floor;
+mod hold;
 mod intake;
 mod ledger;
 mod outbox;
@@ -19,6 +20,7 @@ mod schema;
 mod sql;
 mod status;
 mod turn;
+mod wake;
 
 use std::time::Duration;
 
@@ -26,13 +28,13 @@ pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
-pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
+pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
 pub use ledger::{Ledger, SendsLedger};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use sql::Clock;
-pub use turn::{Commit, Committed, Pending, Position};
+pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
 
 use crate::config::{Keys, StoreUrl, Timing};
 use crate::domain::Micros;

@@ -240,6 +240,7 @@ impl Shop {
             ends,
             sends,
             dead,
+            hold: false,
             floor,
             outcome: "answered",
             policy: "v1",
@@ -249,7 +250,7 @@ impl Shop {
             trace: TraceContext::start(),
             path: "[]",
         };
-        self.store.commit(commit).await.unwrap()
+        self.store.commit(commit).await.unwrap().committed()
     }
 
     /// One turn over everything pending: the last is replied to, the others joined.
@@ -362,7 +363,7 @@ impl Shop {
     }
 
     pub(super) fn refusal(&self, claim: &DeliveryClaim, send: SendId) -> Finished {
-        Finished::Dead(Box::new(NewDead {
+        let letter = Box::new(NewDead {
             id: DeadId::random(),
             event_id: None,
             send_id: Some(send),
@@ -376,7 +377,8 @@ impl Shop {
             policy: "v1".to_owned(),
             build: "test".to_owned(),
             body: None,
-        }))
+        });
+        Finished::Dead { letter, hold: false }
     }
 
     /// Runs a statement beneath the store.

@@ -75,6 +75,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         if let Ok(oldest) = desk.store.oldest_waiting().await {
             metrics::gauge!(names::TURNS_WAITING_SECONDS).set(oldest.as_secs_f64());
         }
+        if let Ok(held) = desk.store.held_conversations().await {
+            metrics::gauge!(names::CONVERSATIONS_HELD).set(held as f64);
+        }
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
         }

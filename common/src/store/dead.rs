@@ -314,7 +314,7 @@ impl Store {
             return Err(ReplayRefused::NothingLeft(id));
         }
         for event in &events {
-            let sql = "UPDATE conversation SET tail = tail + 1, settle_at = NULL, next_at = NULL, held = FALSE, \
+            let sql = "UPDATE conversation SET tail = tail + 1, settle_at = NULL, next_at = NULL, \
                          waiting_since = CASE WHEN done = tail THEN $2 ELSE waiting_since END \
                        WHERE id = $1 RETURNING tail";
             let seq: i64 = tx.one(sql, args![conversation, now]).await?.get("tail")?;
@@ -325,6 +325,7 @@ impl Store {
                 return Err(ReplayRefused::NothingLeft(id));
             }
         }
+        super::hold::release(&mut tx, id).await?;
         super::floor::audit(&mut tx, who, "dead.replay", &id.to_string(), None).await?;
         tx.commit().await?;
         Ok(ConversationId::from_uuid(conversation))

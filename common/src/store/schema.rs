@@ -20,12 +20,20 @@ use crate::config::{SqliteFile, StoreUrl};
 /// One migration: version, name, and its text for SQLite and PostgreSQL.
 type Step = (i64, &'static str, &'static str, &'static str);
 
-const STORE: &[Step] = &[(
-    1,
-    "store",
-    include_str!("../../../migrations/store/sqlite/0001_store.sql"),
-    include_str!("../../../migrations/store/postgres/0001_store.sql"),
-)];
+const STORE: &[Step] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../migrations/store/sqlite/0001_store.sql"),
+        include_str!("../../../migrations/store/postgres/0001_store.sql"),
+    ),
+    (
+        4,
+        "recovery",
+        include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
+        include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
+    ),
+];
 
 const KEYS: &[Step] = &[(
     1,

@@ -72,7 +72,7 @@ contract! {
         let commit = common::store::Commit {
             claim: &claim, turn: common::domain::TurnId::random(),
             ends: &[(event, End::Replied, None), (EventId::random(), End::Joined, None)],
-            sends: &[shop.send(Author::Assistant, "x")], dead: &[], floor: None, outcome: "answered", policy: "v1",
+            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, outcome: "answered", policy: "v1",
             model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]",
         };
         assert!(shop.store.commit(commit).await.is_err());
@@ -86,7 +86,7 @@ contract! {
         shop.say(ANNA, "two").await;
         let committed = shop.commit(&claim, &[(first, End::Replied, None)], &[], None, &[]).await.unwrap();
         let (held, _) = committed.more.expect("the second message");
-        assert_eq!((held.fence, held.done, held.tail, held.claims), (claim.fence, 1, 2, 0));
+        assert_eq!((held.fence, held.done, held.tail, held.claims), (claim.fence, 1, 2, 1));
         assert!(shop.claim(conversation).await.is_none());
         assert!(shop.reply_with(&held, &[]).await.unwrap().more.is_none());
         assert_eq!(shop.number("SELECT count(*) FROM conversation WHERE lease_owner IS NOT NULL").await, 0);

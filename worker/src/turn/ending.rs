@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
-use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
+use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewSend, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
 use super::{Pass, Turn, floor_after};
 use crate::models::ModelError;
+use crate::outages;
 use crate::pipeline::guardrails::Approved;
 use crate::pipeline::handoff::Plan;
-use crate::policy::Notice;
+use crate::policy::{AfterDead, Notice};
+use crate::recovery::breaker::Held;
 use crate::recovery::{self, Class, Decision, Failure};
 
 /// Everything that a commit of this turn says, apart from the claim.
@@ -20,6 +22,7 @@ struct Ending<'a> {
     ends: Vec<(EventId, End, Option<&'static str>)>,
     sends: Vec<NewSend>,
     dead: Vec<NewDead>,
+    hold: bool,
     floor: Option<common::domain::Floor>,
     outcome: &'static str,
     model: Option<&'a str>,
@@ -42,6 +45,7 @@ impl Turn<'_> {
             ends: plan.ends().into_iter().map(|(event, end)| (event, end, None)).collect(),
             sends: sends.unwrap_or_default(),
             dead: Vec::new(),
+            hold: false,
             floor: floor_after(plan.route()),
             outcome,
             model,
@@ -66,6 +70,7 @@ impl Turn<'_> {
             ends: culprits.iter().map(|event| (*event, End::Dead, Some("parked"))).collect(),
             sends: self.desk.parts(&self.claim.source, &notice, "failure", self.trace),
             dead,
+            hold: guardrails.policy().after_dead(class) == AfterDead::Hold,
             floor: None,
             outcome: "parked",
             model: None,
@@ -102,10 +107,41 @@ impl Turn<'_> {
         match recovery::decide(&failure, attempts, age, rand::random()) {
             Decision::RetryAfter(after) => self.retry(after, 1, false).await,
             // Held, not tried: what is everybody's trouble costs no message an attempt.
-            Decision::Hold(after) | Decision::Pause(after) => self.retry(after, 0, false).await,
+            Decision::Hold(after) | Decision::Pause(after) => match self.desk.outages.model().holding() {
+                Some(held) => self.hold(after.max(outages::patience(held, rand::random()))).await,
+                None => self.retry(after, 0, false).await,
+            },
             Decision::OneByOne(after) | Decision::Alone(after) => self.retry(after, 0, true).await,
             Decision::DeadLetter(_) => self.park(failure.class, &error.to_string()).await,
         }
+    }
+
+    /// The model is out, so it is not called, for as long as a message may wait at all.
+    pub(super) async fn held_up(self, held: Held) -> Result<Pass, StoreError> {
+        let failure = Failure::of_class(held.class, self.taken.len());
+        let age = self.claim.at.since(self.claim.waiting_since);
+        match recovery::decide(&failure, 1, age, rand::random()) {
+            Decision::DeadLetter(_) => {
+                self.park(held.class, "the model was out for as long as a message may wait").await
+            }
+            Decision::RetryAfter(_)
+            | Decision::Hold(_)
+            | Decision::OneByOne(_)
+            | Decision::Alone(_)
+            | Decision::Pause(_) => self.hold(outages::patience(held, rand::random())).await,
+        }
+    }
+
+    /// Waits for the model's gate, which wakes it.
+    async fn hold(self, after: Duration) -> Result<Pass, StoreError> {
+        let at = self.desk.store.now().await? + after;
+        let back = HandBack::Retry { at, counted: 0, one_by_one: false };
+        if self.desk.store.hand_back(self.claim, back).await? {
+            self.desk.outages.model().keep(self.claim.conversation, at);
+        }
+        metrics::counter!(names::TURNS, "outcome" => "held").increment(1);
+        tracing::debug!({ field::OUTCOME } = "held", "the turn waits for its model");
+        Ok(Pass::HandedBack)
     }
 
     async fn retry(self, after: Duration, counted: i64, one_by_one: bool) -> Result<Pass, StoreError> {
@@ -131,6 +167,7 @@ impl Turn<'_> {
             ends: &ending.ends,
             sends: &ending.sends,
             dead: &ending.dead,
+            hold: ending.hold,
             floor: ending.floor,
             outcome: ending.outcome,
             policy: self.desk.guardrails.policy().version(),
@@ -140,7 +177,11 @@ impl Turn<'_> {
             trace: self.trace,
             path: &path,
         });
-        let Some(committed) = committed.await? else { return self.lost().await };
+        let committed = match committed.await? {
+            CommitOutcome::Committed(committed) => committed,
+            CommitOutcome::FloorMoved => return Ok(self.floor_moved()),
+            CommitOutcome::Zombie => return Ok(Pass::Zombie),
+        };
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
@@ -152,15 +193,18 @@ impl Turn<'_> {
     }
 
     /// The claim does not stand as it was made. Where only the floor moved the lease is still ours, and renewed for as
-    /// long as we live: it goes back, and the next turn must see the new floor at once.
+    /// long as we live: it goes back.
     pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
+        let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
+        Ok(if ours { self.floor_moved() } else { Pass::Zombie })
+    }
+
+    /// The claim went back because the floor moved: the next turn must see the new one at once.
+    fn floor_moved(&self) -> Pass {
         self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
-        if !self.desk.store.hand_back(self.claim, HandBack::Uncounted).await? {
-            return Ok(Pass::Zombie);
-        }
         metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
         tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
-        Ok(Pass::HandedBack)
+        Pass::HandedBack
     }
 
     fn report(&self, ending: &Ending<'_>, at: Micros) {
