@@ -9,6 +9,7 @@ mod dead_letters; // what died is kept, and can be tried again once
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
+mod holds; // what waits for a person, and for an outage to end
 mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
@@ -26,8 +27,8 @@ use common::domain::{
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, Begun, Claimed, Clock, Commit, Committed, DeliveryClaim, Finished, NewDead, NewSend, NextSend,
-    Store,
+    Admission, Admitted, Begun, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, Finished, NewDead,
+    NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
@@ -251,6 +252,28 @@ impl Shop {
             path: "[]",
         };
         self.store.commit(commit).await.unwrap().committed()
+    }
+
+    /// Parks a message and holds what comes after it.
+    pub(super) async fn park_and_hold(&self, claim: &Claimed, event: EventId) -> CommitOutcome {
+        let letter = self.letter(claim, event);
+        let commit = Commit {
+            claim,
+            turn: TurnId::random(),
+            ends: &[(event, End::Dead, Some("parked"))],
+            sends: &[],
+            dead: &[letter],
+            hold: true,
+            floor: None,
+            outcome: "parked",
+            policy: "v1",
+            model: None,
+            locale: Some("en"),
+            started_at: claim.at,
+            trace: TraceContext::start(),
+            path: "[]",
+        };
+        self.store.commit(commit).await.unwrap()
     }
 
     /// One turn over everything pending: the last is replied to, the others joined.

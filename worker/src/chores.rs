@@ -68,6 +68,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
                     metrics::gauge!(names::QUEUE_DEPTH, "queue" => depth.name.clone(), "state" => "unacked")
                         .set(unacked as f64);
                 }
+                if let Some(consumers) = depth.consumers {
+                    metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => depth.name.clone()).set(consumers as f64);
+                }
                 let oldest = depth.oldest_seconds.unwrap_or(0) as f64;
                 metrics::gauge!(names::QUEUE_OLDEST_SECONDS, "queue" => depth.name).set(oldest);
             }
