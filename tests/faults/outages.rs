@@ -184,14 +184,14 @@ async fn a_channel_that_answers_with_errors_leaves_few_sends_unknown_and_the_oth
 #[tokio::test(flavor = "multi_thread")]
 async fn where_policy_says_so_a_conversation_waits_behind_its_dead_letter_until_a_person_lets_it_go_on() {
     let policy =
-        include_str!("../../policies/shop.toml").replacen("[facts]", "[after_dead]\nrefused = \"hold\"\n\n[facts]", 1);
+        include_str!("../../policies/shop.toml").replacen("[facts]", "[after_dead]\ncontext = \"hold\"\n\n[facts]", 1);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.toml");
     std::fs::write(&path, policy).unwrap();
-    let file = format!("policy = \"{}\"\n{}", path.display(), super::file(WHATSAPP, &[("holding_after_seconds", 1.0)]));
+    let file = format!("policy = \"{}\"\n{}", path.display(), super::file(WHATSAPP, &[("holding_after_seconds", 3.0)]));
     let stack = Plan::on(Doors::Embedded).await.file(&file).start().await;
     let who = customer(1);
-    stack.model.always(ModelBehaviour::Refuse);
+    stack.model.always(ModelBehaviour::ContextTooLong);
     let first = stack.say(&who, "Are you open?").await;
     assert_eq!(stack.end_of(first).await, "dead");
     stack.model.always(ModelBehaviour::Answer("We are.".into()));
