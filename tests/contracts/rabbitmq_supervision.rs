@@ -291,6 +291,42 @@ async fn a_queue_made_again_at_once_under_its_consumers_keeps_nothing_from_them(
     eventually("nothing is stuck", async || told(broker, &vhost)[..2] == ["0", "0"]).await;
 }
 
+/// Deletes the work queue and makes it again in one breath, binding and all.
+fn remake(broker: &Broker, vhost: &Vhost) {
+    let name = &vhost.name;
+    broker.eval(&format!(
+        "R = fun(K, N) -> {{resource, <<\"{name}\">>, K, N}} end, Q = R(queue, <<\"handrail.work\">>), \
+         {{ok, A}} = rabbit_amqqueue:lookup(Q), As = amqqueue:get_arguments(A), \
+         rabbit_amqqueue:delete(A, false, false, <<\"tests\">>), \
+         {{new, _}} = rabbit_amqqueue:declare(Q, true, false, As, none, <<\"tests\">>), \
+         ok = rabbit_binding:add({{binding, R(exchange, <<\"handrail\">>), <<\"handrail.work\">>, Q, []}}, <<\"tests\">>)."
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_remade_in_one_breath_is_noticed_though_nothing_that_can_be_counted_shows_it() {
+    let vhost = rabbitmq::vhost();
+    let queue = connected(open(&vhost).await).await;
+    let mut consumer = queue.consumer(Lane::Work, 7).await.unwrap();
+    for _ in 0..2 {
+        passes(&*queue, &mut *consumer, 3).await;
+        tokio::task::block_in_place(|| remake(rabbitmq::shared(), &vhost));
+        // By a publisher that knows nothing of the old queue, whose numbers these messages repeat.
+        let fresh = connected(open(&vhost).await).await;
+        let mut awaited = std::collections::HashSet::new();
+        for _ in 0..3 {
+            awaited.insert(publish_one(&*fresh).await.bytes().to_vec());
+        }
+        while !awaited.is_empty() {
+            let delivery = next(&mut *consumer).await;
+            awaited.remove(&delivery.body);
+            // False: it came by a consumer that has been built anew since, and comes again.
+            let _settled = delivery.ack().await;
+        }
+        fresh.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_channel_ended_without_a_word_is_missed_and_built_anew() {
     let broker = Broker::prepare(1);

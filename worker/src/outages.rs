@@ -339,3 +339,92 @@ pub fn of_send(outcome: &SendOutcome) -> Report {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: Report = Report::Failed { class: Class::Outage, retry_after: None };
+
+    fn gate(first: Duration) -> Arc<Gate> {
+        let timing = Timing { breaker_first: first, breaker_most: first, ..Timing::default() };
+        Gate::new(Kind::Model, "test", &timing)
+    }
+
+    fn fail(gate: &Arc<Gate>) {
+        gate.enter().expect("it goes").report(FAILED);
+    }
+
+    fn waits(gate: &Gate, count: usize) -> Vec<ConversationId> {
+        let all: Vec<_> = (0..count).map(|_| ConversationId::random()).collect();
+        all.iter().for_each(|conversation| gate.keep(*conversation, Micros(1)));
+        all
+    }
+
+    #[test]
+    fn while_it_is_open_nobody_is_woken_and_then_one_to_probe_at_a_time() {
+        let gate = gate(Duration::from_secs(60));
+        (0..5).for_each(|_| fail(&gate));
+        let all = waits(&gate, 3);
+        let now = Instant::now();
+        assert!(gate.enter().is_err());
+        assert!(gate.look(now).is_empty());
+        let due = now + Duration::from_secs(60);
+        assert_eq!(gate.look(due), [(all[0], Micros(1))]);
+        assert!(gate.look(due).is_empty(), "the first has a while to begin");
+        assert_eq!(gate.look(due + gate.patience), [(all[1], Micros(1))], "it never did");
+    }
+
+    #[test]
+    fn an_answered_probe_wakes_all_twice_as_many_each_time_in_their_order() {
+        let gate = gate(Duration::ZERO);
+        (0..5).for_each(|_| fail(&gate));
+        let all = waits(&gate, 9);
+        let probe = gate.enter().expect("the interval is over");
+        assert!(gate.enter().is_err(), "one probe");
+        assert!(gate.look(Instant::now()).is_empty());
+        probe.report(Report::Answered);
+        let mut woken = Vec::new();
+        for expected in [1, 2, 4, 2, 0] {
+            let some = gate.look(Instant::now());
+            assert_eq!(some.len(), expected);
+            woken.extend(some.into_iter().map(|(conversation, _)| conversation));
+        }
+        assert_eq!(woken, all);
+    }
+
+    #[test]
+    fn leave_that_is_dropped_unused_leaves_the_probe_to_the_next() {
+        let gate = gate(Duration::ZERO);
+        (0..5).for_each(|_| fail(&gate));
+        drop(gate.enter().expect("the probe"));
+        gate.enter().expect("another").report(Report::Answered);
+        assert_eq!(gate.holding(), None);
+    }
+
+    #[test]
+    fn who_waits_again_keeps_one_place_and_the_last_moment() {
+        let gate = gate(Duration::ZERO);
+        let all = waits(&gate, 2);
+        gate.keep(all[0], Micros(2));
+        assert_eq!(gate.all(), [(all[0], Micros(2)), (all[1], Micros(1))]);
+    }
+
+    #[test]
+    fn what_a_prompt_does_to_a_model_says_nothing_against_it() {
+        let wait = Some(Duration::from_secs(7));
+        for (error, report) in [
+            (
+                ModelError::RateLimited { retry_after: wait },
+                Report::Failed { class: Class::RateLimited, retry_after: wait },
+            ),
+            (ModelError::TimedOut, FAILED),
+            (ModelError::Misconfigured(401), Report::Failed { class: Class::Misconfigured, retry_after: None }),
+            (ModelError::Misconfigured(400), Report::Nothing),
+            (ModelError::Malformed("no text"), Report::Answered),
+            (ModelError::ContextTooLong, Report::Answered),
+        ] {
+            assert_eq!(of_model(&error), report, "{error:?}");
+        }
+    }
+}
