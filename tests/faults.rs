@@ -9,6 +9,7 @@ mod drain; // SIGTERM: what was begun ends, and nothing is answered twice
 mod letters; // envelopes made by hand
 mod model_failures; // every way in which a model gives no answer
 mod order; // messages that overtake one another
+mod outages; // a model or a channel that is out for everybody
 mod provider_failures; // every way in which a provider does not take a reply
 mod redelivery; // the queue says it again
 mod spool; // the broker gone, and events that wait on the ingress's disk

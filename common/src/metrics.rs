@@ -46,6 +46,26 @@ pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 pub const TOKENS: &str = "handrail_model_tokens_total";
 /// Sends by outcome. Labels: `source`, `outcome`.
 pub const SENDS: &str = "handrail_sends_total";
+/// Where the breaker of a model or channel stands: 0 closed, 1 half-open, 2 open. Labels: `kind`, `name`.
+pub const BREAKER_STATE: &str = "handrail_breaker_state";
+/// Times that a breaker opened. Labels: `kind`, `name`.
+pub const BREAKER_OPENED: &str = "handrail_breaker_opened_total";
+/// Conversations that a breaker holds. Labels: `kind`, `name`.
+pub const BREAKER_HELD: &str = "handrail_breaker_held";
+/// Conversations that wait until a person has dealt with a dead letter.
+pub const CONVERSATIONS_HELD: &str = "handrail_conversations_held";
+/// Whether a process is connected to the broker. Label: `purpose` (`publishing`, `consuming work`, …).
+pub const BROKER_CONNECTED: &str = "handrail_broker_connected";
+/// Connections to the broker that ended otherwise than by us. Label: `purpose`.
+pub const BROKER_RECONNECTS: &str = "handrail_broker_reconnects_total";
+/// Consumers of a queue as the broker tells it. Label: `queue`.
+pub const QUEUE_CONSUMERS: &str = "handrail_queue_consumers";
+/// Deliveries that this process may hold unsettled. Label: `queue`.
+pub const CONSUMER_PREFETCH: &str = "handrail_consumer_prefetch";
+/// Deliveries that this process holds unsettled. Label: `queue`.
+pub const CONSUMER_UNACKED: &str = "handrail_consumer_unacked";
+/// Consumers rebuilt because they were silent. Labels: `queue`, `reason`.
+pub const CONSUMERS_REBUILT: &str = "handrail_consumers_rebuilt_total";
 /// Messages in a queue. Labels: `queue`, `state`.
 pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 /// Age in seconds of a queue's oldest message. Label: `queue`.

@@ -11,6 +11,7 @@ mod contacts;
 mod dead;
 mod delivery;
 mod floor;
+mod hold;
 mod intake;
 mod ledger;
 mod outbox;
@@ -22,6 +23,7 @@ mod status;
 mod tally;
 mod tap;
 mod turn;
+mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ pub use dead::{
     Progress, Replay, ReplayItem, ReplayRefused, Retry,
 };
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
-pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
+pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
@@ -42,7 +44,7 @@ pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, Tur
 pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
 pub use tap::{Passing, Tap};
-pub use turn::{Commit, Committed, Pending, Position};
+pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
 
 use crate::config::{Keys, StoreUrl, Timing};
 use crate::domain::Micros;

@@ -83,6 +83,8 @@ pub enum ModelBehaviour {
     Garbage,
     /// A well-formed answer without text.
     EmptyText,
+    /// A well-formed answer of this text that says that the token limit cut it off.
+    OutOfTokens(String),
     /// A well-formed answer that breaks off half-way through its body.
     CutOff,
     /// A well-formed answer with this many characters of text.
@@ -233,11 +235,12 @@ async fn behave(shared: &Shared, wire: &Wire, call: &ModelCall, behaviour: Model
     let protocol = call.protocol;
     let by_function = || {
         let function = Arc::clone(&lock(&shared.answers));
-        success(call, &function(call), false)
+        success(call, &function(call), Finish::Whole)
     };
     match behaviour {
         ModelBehaviour::Reply => by_function(),
-        ModelBehaviour::Answer(text) => success(call, &text, false),
+        ModelBehaviour::Answer(text) => success(call, &text, Finish::Whole),
+        ModelBehaviour::OutOfTokens(text) => success(call, &text, Finish::Limit),
         ModelBehaviour::Delay(delay) => {
             tokio::time::sleep(delay).await;
             by_function()
@@ -251,15 +254,15 @@ async fn behave(shared: &Shared, wire: &Wire, call: &ModelCall, behaviour: Model
         },
         ModelBehaviour::Error { http, code, message } => error(protocol, http, &code, &message),
         ModelBehaviour::Garbage => raw_answer(NAME, 200, "<html>stand-in garbage".to_owned()),
-        ModelBehaviour::EmptyText => success(call, "", false),
+        ModelBehaviour::EmptyText => success(call, "", Finish::Whole),
         ModelBehaviour::CutOff => {
             let text = default_answer(call);
-            wire.cut(success(call, &text, false), text.len())
+            wire.cut(success(call, &text, Finish::Whole), text.len())
         }
-        ModelBehaviour::Huge(characters) => success(call, &"a".repeat(characters), false),
+        ModelBehaviour::Huge(characters) => success(call, &"a".repeat(characters), Finish::Whole),
         ModelBehaviour::Hang => std::future::pending().await,
         ModelBehaviour::Reset => wire.reset(NAME),
-        ModelBehaviour::Refuse => success(call, "", true),
+        ModelBehaviour::Refuse => success(call, "", Finish::Declined),
         ModelBehaviour::ContextTooLong => match protocol {
             ModelProtocol::Openai => error(protocol, 400, "context_length_exceeded", "the context is full"),
             ModelProtocol::Anthropic => error(protocol, 400, "invalid_request_error", "prompt is too long: 9 > 8"),
@@ -297,7 +300,28 @@ fn call(protocol: ModelProtocol, headers: &HeaderMap, body: Value) -> ModelCall 
     }
 }
 
-fn success(call: &ModelCall, text: &str, refused: bool) -> Response {
+/// Why an answer ends.
+#[derive(Clone, Copy)]
+enum Finish {
+    Whole,
+    Limit,
+    Declined,
+}
+
+impl Finish {
+    const fn word(self, protocol: ModelProtocol) -> &'static str {
+        match (protocol, self) {
+            (ModelProtocol::Openai, Self::Whole) => "stop",
+            (ModelProtocol::Openai, Self::Limit) => "length",
+            (ModelProtocol::Openai, Self::Declined) => "content_filter",
+            (ModelProtocol::Anthropic, Self::Whole) => "end_turn",
+            (ModelProtocol::Anthropic, Self::Limit) => "max_tokens",
+            (ModelProtocol::Anthropic, Self::Declined) => "refusal",
+        }
+    }
+}
+
+fn success(call: &ModelCall, text: &str, finish: Finish) -> Response {
     let (read, written) = (words(&call.system) + words(call.question()), words(text));
     let body = match call.protocol {
         ModelProtocol::Openai => json!({
@@ -305,7 +329,7 @@ fn success(call: &ModelCall, text: &str, refused: bool) -> Response {
             "choices": [{
                 "index": 0,
                 "message": { "role": "assistant", "content": text },
-                "finish_reason": if refused { "content_filter" } else { "stop" },
+                "finish_reason": finish.word(call.protocol),
             }],
             "usage": {
                 "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
@@ -315,7 +339,7 @@ fn success(call: &ModelCall, text: &str, refused: bool) -> Response {
         ModelProtocol::Anthropic => json!({
             "id": "msg_stand_in", "type": "message", "role": "assistant", "model": call.model,
             "content": [{ "type": "text", "text": text }],
-            "stop_reason": if refused { "refusal" } else { "end_turn" },
+            "stop_reason": finish.word(call.protocol),
             "usage": {
                 "input_tokens": read, "output_tokens": written,
                 "cache_read_input_tokens": 1, "cache_creation_input_tokens": 0,

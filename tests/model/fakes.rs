@@ -1,14 +1,16 @@
 //! The outsides of a worker: a queue that repeats, delays and reorders, a model and a channel that fail in every way
 //! that the real ones have. Each records what it was asked, and stops where the schedule wants it to.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use common::domain::{ConversationId, Micros, SendId};
+use common::config::Timing;
+use common::domain::{ConversationId, Micros, SendId, SourceName};
 use common::queue::{Delivery, Lane, QueueError, Settle, Tier};
 use worker::channels::{Channel, Outgoing, Refusal, RefusalClass, SendOutcome};
 use worker::models::{Answer, Model, ModelError};
+use worker::outages::{Chance, Outages};
 use worker::pipeline::prompt::{Prompt, PromptLine, Role};
 
 use super::stage::{Outcome, Point, Stage};
@@ -187,7 +189,7 @@ impl Model for FakeModel {
         let named: Vec<String> =
             texts.iter().flat_map(|text| questions(text)).map(|number| format!("We have q{number}.")).collect();
         let text = if named.is_empty() { "We are here.".to_owned() } else { named.join(" ") };
-        Ok(Answer { text, tokens_in: Some(1), tokens_out: Some(1), tokens_cached: None })
+        Ok(Answer { text, tokens_in: Some(1), tokens_out: Some(1), tokens_cached: None, cut: false })
     }
 }
 
@@ -285,4 +287,12 @@ impl Channel for FakeChannel {
             }
         }
     }
+}
+
+/// Gates that go by the schedule's clock.
+pub(super) fn outages(source: &SourceName, timing: &Timing, now: &Now) -> Outages {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let (beginning, now) = (*BEGINNING, now.clone());
+    let now = Arc::new(move || beginning + now.get().since(Micros(0)));
+    Outages::with_chance("fake", std::iter::once(source), timing, &Chance { now, dice: || 1.0 })
 }

@@ -26,7 +26,7 @@ use worker::policy::Policy;
 use worker::turn::Turns;
 
 use super::actions::{Action, Schedule, Span, TO_AN_OUTSIDE, TO_THE_END};
-use super::fakes::{Call, FakeChannel, FakeModel, FakeQueue};
+use super::fakes::{self, Call, FakeChannel, FakeModel, FakeQueue};
 use super::oracle::{Published, Remains};
 use super::stage::{Outcome, Rest, Stage};
 use super::variants::Variant;
@@ -219,6 +219,7 @@ impl World {
             turns: bell::bell().0,
             deliveries: bell::bell().0,
             timing: timing(self.scene.settles),
+            outages: fakes::outages(&source(), &timing(self.scene.settles), &self.now),
             dice: || 1.0,
         };
         Life { desk: Arc::new(desk), stopper, stop }

@@ -68,6 +68,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
                     metrics::gauge!(names::QUEUE_DEPTH, "queue" => depth.name.clone(), "state" => "unacked")
                         .set(unacked as f64);
                 }
+                if let Some(consumers) = depth.consumers {
+                    metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => depth.name.clone()).set(consumers as f64);
+                }
                 let oldest = depth.oldest_seconds.unwrap_or(0) as f64;
                 metrics::gauge!(names::QUEUE_OLDEST_SECONDS, "queue" => depth.name).set(oldest);
             }
@@ -77,6 +80,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         }
         if let Err(error) = desk.store.forget_failures().await {
             tracing::warn!({ field::ERROR } = %error, "old failed attempts could not be forgotten");
+        }
+        if let Ok(held) = desk.store.held_conversations().await {
+            metrics::gauge!(names::CONVERSATIONS_HELD).set(held as f64);
         }
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
-//! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`rehearsal`] (a dead letter's
-//! replay, without doing it).
+//! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
+//! [`rehearsal`] (a dead letter's replay, without doing it).
 
 mod accounts;
 pub mod bell;
@@ -16,6 +16,7 @@ pub mod dispatch;
 mod http;
 pub mod intake;
 pub mod models;
+pub mod outages;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
@@ -43,6 +44,7 @@ use crate::deliver::Deliveries;
 use crate::desk::Desk;
 use crate::dispatch::Dispatch;
 use crate::intake::Otherwise;
+use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
 use crate::policy::Policy;
 use crate::turn::Turns;
@@ -127,6 +129,7 @@ impl Worker {
             store,
             queue_keys: config.keys.shared.queue.clone(),
             guardrails: Arc::new(guardrails),
+            outages: Outages::new(model.name(), config.shared.sources.keys(), &timing),
             model,
             channels: Channels::of(&config.shared.sources, &timing),
             turns: turn_bell,
@@ -169,6 +172,7 @@ impl Worker {
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
         let turns = Turns { desk: desk.clone(), stop: stop.clone() };
         let turns = tokio::spawn(self.turns.run(Arc::new(turns), stop.clone()));
+        let gates = tokio::spawn(outages::keep_gates(desk.clone(), stop.clone()));
         let deliveries = Deliveries { desk: desk.clone(), stop: stop.clone() };
         let deliveries = tokio::spawn(self.deliveries.run(Arc::new(deliveries), stop.clone()));
         let mut stop = stop;
@@ -176,7 +180,7 @@ impl Worker {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!({ field::WORKER } = %desk.worker, "worker drains");
         let drained = async {
-            for part in [intake, dead, turns, deliveries] {
+            for part in [intake, dead, turns, deliveries, gates] {
                 // An error means that the part panicked; what it held runs out by itself.
                 let _ended = part.await;
             }

@@ -281,7 +281,7 @@ impl Rehearsal {
         let past: Vec<PastLine> = past.collect();
         let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
         if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
-            let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None };
+            let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
             return Ok((Ok(answer), Voice::Recorded));
         }
         Ok((llm::ask(&*self.model, &prompt, self.deadline).await, Voice::Scripted))

@@ -62,6 +62,10 @@ timing! {
     drain: "drain_seconds" = 25.0,
     /// How long a customer waits in an outage before the holding text.
     holding_after: "holding_after_seconds" = 60.0,
+    /// How long the breaker of a model or channel stays open at first; each failed probe doubles it.
+    breaker_first: "breaker_first_seconds" = 2.0,
+    /// How long it stays open at most.
+    breaker_most: "breaker_most_seconds" = 60.0,
     /// How long a conversation stays with people before it returns to the assistant.
     floor_return: "floor_return_seconds" = 43200.0,
     /// How long intake runs without a message that an ingress vouched for before it counts as lost; a younger

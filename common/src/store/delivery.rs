@@ -98,7 +98,12 @@ pub enum Finished {
         held: bool,
     },
     /// It will never be accepted.
-    Dead(Box<NewDead>),
+    Dead {
+        /// What is kept of it.
+        letter: Box<NewDead>,
+        /// Whether what comes after it waits until a person has dealt with it.
+        hold: bool,
+    },
     /// Nobody can say.
     Unknown {
         /// A constant word.
@@ -328,11 +333,14 @@ impl Store {
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
                 tx.run(sql, args![id.uuid(), owner, now, why, Status::Failed.rank()]).await?;
             }
-            Finished::Dead(letter) => {
+            Finished::Dead { letter, hold } => {
                 let sql = "UPDATE outbox SET state = 'dead', ended_at = $3, error = $4 \
                            WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
                 if tx.run(sql, args![id.uuid(), owner, now, &letter.error]).await? == 1 {
                     bury(&mut tx, id, &letter, Some(claim.worker)).await?;
+                    if hold {
+                        super::hold::hold(&mut tx, claim.conversation, &[*letter]).await?;
+                    }
                 }
             }
         }

@@ -40,6 +40,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0003_tally.sql"),
         include_str!("../../../migrations/store/postgres/0003_tally.sql"),
     ),
+    (
+        4,
+        "recovery",
+        include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
+        include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(

@@ -11,10 +11,12 @@ use serde_json::json;
 
 use super::{Pass, Turn};
 use crate::models::{Answer, ModelError};
+use crate::outages::{self, Leave};
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
 use crate::pipeline::llm::{self, Draft};
 use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::recovery::breaker::Report;
 
 /// Lines of history looked at; the policy's token budget then decides how many the model sees.
 pub(crate) const HISTORY_LINES: usize = 200;
@@ -32,9 +34,13 @@ enum Asked {
 impl Turn<'_> {
     /// The assistant's way: ask, approve, commit.
     pub(super) async fn answer(mut self, plan: Plan, questions: &[Screened], stop: Stop) -> Result<Pass, StoreError> {
+        let leave = match self.desk.outages.model().enter() {
+            Ok(leave) => leave,
+            Err(held) => return self.held_up(held).await,
+        };
         let history = self.history().await?;
         let prompt = Prompt::build(self.desk.guardrails.policy(), &history, questions);
-        match self.ask(&prompt, stop).await? {
+        match self.ask(&prompt, leave, stop).await? {
             Asked::Answered(answer) => match Draft::from_answer(&answer) {
                 Ok(draft) => self.approve(plan, &draft).await,
                 Err(error) => self.failed(&error).await,
@@ -58,18 +64,25 @@ impl Turn<'_> {
         Ok(past.collect())
     }
 
-    async fn ask(&mut self, prompt: &Prompt, stop: Stop) -> Result<Asked, StoreError> {
+    async fn ask(&mut self, prompt: &Prompt, leave: Leave, stop: Stop) -> Result<Asked, StoreError> {
         let (desk, claim) = (self.desk, self.claim);
         let (model, hash) = (desk.model.name(), prompt.hash());
         if let Some(text) = desk.store.paid_answer(claim, model, &hash).await? {
             self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": "stored_answer" }));
-            return Ok(Asked::Answered(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None }));
+            let (tokens_in, tokens_out, tokens_cached) = (None, None, None);
+            return Ok(Asked::Answered(Answer { text, tokens_in, tokens_out, tokens_cached, cut: false }));
         }
         let attempt = desk.store.begin_attempt(claim, model, &hash).await?;
         let begun = Instant::now();
         let asked = self.call(prompt, stop).await;
         let taken = begun.elapsed();
+        leave.report(match &asked {
+            Asked::Answered(_) => Report::Answered,
+            Asked::Failed(error) => outages::of_model(error),
+            Asked::Drained | Asked::Lost => Report::Nothing,
+        });
         let word = match &asked {
+            Asked::Answered(answer) if answer.cut => "answered_cut",
             Asked::Answered(_) => "answered",
             Asked::Failed(error) => error.word(),
             Asked::Drained => "drained",

@@ -64,7 +64,7 @@ impl Store {
                            WHERE id = $1 AND state = 'dead'";
                 tx.run(sql, args![event.uuid(), now]).await?;
             }
-            release(&mut tx, letter.conversation).await?;
+            release(&mut tx, &letter).await?;
             touched.extend(letter.conversation);
             super::super::floor::audit(&mut tx, who, "dead.discard", &id.to_string(), Some(why)).await?;
         }

@@ -1,6 +1,7 @@
 //! Dispatching: the next letters of a replay go back to where they can end, in the order of their first places. A
 //! conversation's next letter waits until a worker has ended the one before it.
 
+use super::super::hold;
 use super::super::sql::{Tx, args};
 use super::super::{Store, StoreError};
 use super::body::dead_events;
@@ -237,7 +238,7 @@ async fn pending_again(tx: &mut Tx, letter: &DeadLetter) -> Result<Option<Conver
     let now = tx.now();
     let mut handed = 0;
     for event in dead_events(tx, letter.event_id, letter.send_id).await? {
-        let sql = "UPDATE conversation SET tail = tail + 1, settle_at = NULL, next_at = NULL, held = FALSE, \
+        let sql = "UPDATE conversation SET tail = tail + 1, settle_at = NULL, next_at = NULL, \
                      waiting_since = CASE WHEN done = tail THEN $2 ELSE waiting_since END \
                    WHERE id = $1 RETURNING tail";
         let seq: i64 = tx.one(sql, args![conversation.uuid(), now]).await?.get("tail")?;
@@ -249,6 +250,7 @@ async fn pending_again(tx: &mut Tx, letter: &DeadLetter) -> Result<Option<Conver
         }
         handed += 1;
     }
+    release(tx, letter).await?;
     Ok((handed > 0).then_some(conversation))
 }
 
@@ -262,13 +264,15 @@ async fn note(tx: &mut Tx, letter: &DeadLetter, why: &str) -> Result<Dispatch, S
             "UPDATE inbox SET state = 'recorded', reason = 'noted', ended_at = $2 WHERE id = $1 AND state = 'dead'";
         tx.run(sql, args![event.uuid(), now]).await?;
     }
-    release(tx, letter.conversation).await?;
+    release(tx, letter).await?;
     outcome::resolved(tx, &row, ItemState::Succeeded).await?;
     Ok(Dispatch::Noted)
 }
 
-/// A conversation that was held for a letter goes on.
-pub(super) async fn release(tx: &mut Tx, conversation: Option<ConversationId>) -> Result<(), StoreError> {
-    let sql = "UPDATE conversation SET held = FALSE WHERE id = $1 AND held";
-    tx.run(sql, args![conversation.map(ConversationId::uuid)]).await.map(drop)
+/// A conversation that was held for a letter, or for the one that it was edited from, goes on.
+pub(super) async fn release(tx: &mut Tx, letter: &DeadLetter) -> Result<(), StoreError> {
+    for id in [Some(letter.id), letter.edited_from].into_iter().flatten() {
+        hold::release(tx, id).await?;
+    }
+    Ok(())
 }

@@ -61,9 +61,10 @@ impl Store {
             sends.push((id, part.id, key.seal(&outbox::context(id), text.as_bytes())));
         }
         answered_again(tx, letter, send).await?;
+        super::dispatch::release(tx, letter).await?;
         let count = i64::try_from(sends.len()).unwrap_or(i64::MAX);
-        let sql = "UPDATE conversation SET sends = sends + $2, position = position + 1, send_next_at = NULL, \
-                     held = FALSE WHERE id = $1 RETURNING sends, position, epoch";
+        let sql = "UPDATE conversation SET sends = sends + $2, position = position + 1, send_next_at = NULL \
+                   WHERE id = $1 RETURNING sends, position, epoch";
         let row = tx.one(sql, args![conversation.uuid(), count]).await?;
         let (last, position, epoch): (i64, i64, i64) = (row.get("sends")?, row.get("position")?, row.get("epoch")?);
         for (ordinal, sent) in (last - count + 1..).zip(&sends) {
