@@ -9,6 +9,7 @@ use common::config::{
 };
 use common::domain::{Micros, SourceName};
 use common::providers;
+use common::steps::Faults;
 
 /// How long a peer may take to send a body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +29,8 @@ pub struct IngressConfig {
     pub sources: HashMap<SourceName, Source>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// `HANDRAIL_FAULTS`: the steps at which this process falls, for tests.
+    pub faults: Faults,
     /// What is unsafe, yet allowed in development.
     pub warnings: Vec<Problem>,
     /// The wall clock that signed timestamps are judged by.
@@ -73,6 +76,7 @@ impl IngressConfig {
             secrets: secrets?,
             sources: config.sources.clone(),
             timing: config.timing.clone(),
+            faults: config.faults.clone(),
             warnings: Vec::new(),
             clock: Micros::wall,
             read_timeout: READ_TIMEOUT,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::domain::{ConversationId, DeadId, Micros};
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend, StoreError};
 use common::telemetry::field;
 use tracing::Instrument;
@@ -38,6 +39,7 @@ impl Work for Deliveries {
             let Some(mut claim) = self.desk.store.claim_delivery(conversation, self.desk.worker).await? else {
                 return Ok(());
             };
+            steps::reached(Step::DeliverClaimed);
             self.drain(&mut claim).await
         };
         let delivered: Result<(), StoreError> = delivered.instrument(span).await;
@@ -75,6 +77,7 @@ impl Deliveries {
     }
 
     async fn send(&self, claim: &DeliveryClaim, begun: BegunSend) -> Result<(), StoreError> {
+        steps::reached(Step::DeliverBegun);
         let outgoing = Outgoing {
             send_id: begun.id,
             conversation: claim.conversation,
@@ -97,6 +100,7 @@ impl Deliveries {
                 SendOutcome::Refused(refusal) => self.refused(claim, &begun, &refusal, begun.begun_at + sent.elapsed()),
             },
         };
+        steps::reached(Step::DeliverAnswered);
         let word = match &end {
             Finished::Accepted { .. } => "accepted",
             Finished::Retry { .. } => "retried",
@@ -106,7 +110,9 @@ impl Deliveries {
         metrics::counter!(names::SENDS, "source" => claim.source.to_string(), "outcome" => word).increment(1);
         let trace = begun.trace.split('-').nth(1).unwrap_or_default().to_owned();
         tracing::info!({ field::SEND } = %begun.id, { field::OUTCOME } = word, { field::TRACE } = trace, "send ended");
-        self.record(claim, &begun, end).await
+        self.record(claim, &begun, end).await?;
+        steps::reached(Step::DeliverRecorded);
+        Ok(())
     }
 
     /// Records an outcome that cannot be had again: tried for as long as the claim lives. After that the row is

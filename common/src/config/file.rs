@@ -17,6 +17,7 @@ use super::{
     Timing, Vars,
 };
 use crate::domain::{Provider, SourceName};
+use crate::steps::Faults;
 
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
@@ -36,6 +37,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// `HANDRAIL_FAULTS`: the steps at which this process falls, for tests.
+    pub faults: Faults,
     /// What is unsafe, yet allowed in development.
     pub warnings: Vec<Problem>,
 }
@@ -145,7 +148,11 @@ impl Config {
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
-        Self { mode, file, sources, models, policy, timing, warnings: Vec::new() }
+        let faults = vars.parsed("HANDRAIL_FAULTS", Faults::default(), findings);
+        if !faults.is_empty() {
+            findings.unsafe_setting("HANDRAIL_FAULTS", "makes this process kill or stop itself, for tests: unset it");
+        }
+        Self { mode, file, sources, models, policy, timing, faults, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.

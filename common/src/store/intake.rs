@@ -11,6 +11,7 @@ use super::sql::{Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{ConversationId, DeadId, End, Event, Inbound, Kind, Micros, Party};
 use crate::envelope::Header;
+use crate::steps::{self, Step};
 
 /// An event on its way in.
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +189,7 @@ impl Store {
         admitted: Admitted,
     ) -> Result<Admitted, StoreError> {
         if self.insert(&mut tx, admission, &row).await? {
+            steps::reached(Step::IntakeBeforeCommit);
             tx.commit().await?;
             return Ok(admitted);
         }

@@ -10,6 +10,7 @@ use crate::domain::{
     Author, Content, ConversationId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
 };
 use crate::seal::Keyring;
+use crate::steps::{self, Step};
 use crate::trace::TraceContext;
 
 /// A message that awaits its turn. Holds personal data.
@@ -181,6 +182,7 @@ impl Store {
             dead::insert(&mut tx, letter).await?;
         }
         let now = tx.now();
+        steps::reached(Step::TurnBeforeCommit);
         tx.commit().await?;
         let more = still_held(&row, commit.claim, now)?;
         Ok(Some(Committed { position, at: now, more }))

@@ -5,6 +5,7 @@ use std::time::Instant;
 use common::domain::Speaker;
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{AttemptEnd, HandBack, StoreError};
 use common::telemetry::field;
 use serde_json::json;
@@ -66,9 +67,13 @@ impl Turn<'_> {
             return Ok(Asked::Answered(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None }));
         }
         let attempt = desk.store.begin_attempt(claim, model, &hash).await?;
+        steps::reached(Step::TurnAttempted);
         let begun = Instant::now();
         let asked = self.call(prompt, stop).await;
         let taken = begun.elapsed();
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnAnswered);
+        }
         let word = match &asked {
             Asked::Answered(_) => "answered",
             Asked::Failed(error) => error.word(),
@@ -87,6 +92,9 @@ impl Turn<'_> {
             Asked::Failed(_) | Asked::Drained | Asked::Lost => AttemptEnd::Failed(word),
         };
         desk.store.end_attempt(claim, attempt, end).await?;
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnStored);
+        }
         Ok(asked)
     }
 

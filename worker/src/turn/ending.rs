@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
+use common::steps::{self, Step};
 use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
 use common::telemetry::field;
 use serde_json::json;
@@ -141,6 +142,7 @@ impl Turn<'_> {
             path: &path,
         });
         let Some(committed) = committed.await? else { return self.lost().await };
+        steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
