@@ -2,6 +2,7 @@
 //! that record every call, and a judge that knows the promises. `make chaos` runs it for as long as one likes.
 
 mod customers; // the outside: webhooks, statuses, manners
+mod fallen; // every step of the story, killed and stalled there
 mod house; // the deployment that is ill-treated
 mod inflict; // faults, and their undoing
 mod oracle; // the judge

@@ -68,7 +68,7 @@ pub(crate) fn event_of(seed: u64, customer: usize, number: u32) -> EventId {
     message_id("whatsapp", &provider_id(seed, customer, number))
 }
 
-fn provider_id(seed: u64, customer: usize, number: u32) -> String {
+pub(crate) fn provider_id(seed: u64, customer: usize, number: u32) -> String {
     format!("wamid.{seed}-{customer}-{number}")
 }
 

@@ -52,6 +52,26 @@ pub(crate) struct Servers {
     pub(crate) postgres: Arc<Postgres>,
 }
 
+/// What a deployment stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// SQLite for both doors.
+    Embedded,
+    /// RabbitMQ and PostgreSQL of its own, behind relays.
+    Own,
+    /// Those that every test shares, directly.
+    Shared,
+}
+
+impl From<Doors> for Ground {
+    fn from(doors: Doors) -> Self {
+        match doors {
+            Doors::Embedded => Self::Embedded,
+            Doors::Servers => Self::Own,
+        }
+    }
+}
+
 /// The deployment.
 pub(crate) struct House {
     pub(crate) graph: FakeGraphApi,
@@ -146,23 +166,27 @@ impl Drop for Slot {
 
 impl House {
     /// Builds it, with its logs in `folder`, and returns once everybody is ready.
-    pub(crate) async fn build(doors: Doors, file: &str, folder: &Path) -> Self {
-        let house = Self::furnish(doors, file, folder, INGRESSES, WORKERS).await;
+    pub(crate) async fn build(ground: Ground, file: &str, folder: &Path) -> Self {
+        let house = Self::furnish(ground, file, folder, INGRESSES, WORKERS).await;
         house.open().await;
         house
     }
 
     /// Everything but the processes.
-    pub(crate) async fn furnish(doors: Doors, file: &str, folder: &Path, ingresses: usize, workers: usize) -> Self {
+    pub(crate) async fn furnish(ground: Ground, file: &str, folder: &Path, ingresses: usize, workers: usize) -> Self {
         // An error means that a provider is installed already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut settings = Plan::on(Doors::Embedded).await.settings;
-        let servers = if doors == Doors::Servers { Some(Servers::start().await) } else { None };
+        let servers = if ground == Ground::Own { Some(Servers::start().await) } else { None };
         let graph = FakeGraphApi::start().await.expect("a fake Graph API");
         let model = FakeModel::start().await.expect("a fake model");
-        let (queue, store) = match &servers {
-            Some(servers) => (servers.vhost.url.clone(), servers.postgres.database().await),
-            None => ["queue.db", "handrail.db"].map(|name| format!("sqlite://{}", folder.join(name).display())).into(),
+        let (queue, store) = match (&servers, ground) {
+            (Some(servers), _) => (servers.vhost.url.clone(), servers.postgres.database().await),
+            (None, Ground::Shared) => {
+                let Plan { settings, .. } = Plan::on(Doors::Servers).await;
+                (settings["QUEUE_URL"].clone(), settings["DATABASE_URL"].clone())
+            }
+            (None, _) => ["queue.db", "handrail.db"].map(|name| format!("sqlite://{}", folder.join(name).display())).into(),
         };
         let config = folder.join("handrail.toml");
         std::fs::write(&config, file).expect("our own folder");
@@ -180,7 +204,7 @@ impl House {
         let rooms = [(Room::Ingress, ingresses), (Room::Worker, workers)];
         for place in rooms.into_iter().flat_map(|(room, count)| (0..count).map(move |number| (room, number))) {
             let mut settings = settings.clone();
-            if doors == Doors::Servers {
+            if ground == Ground::Own {
                 lay_relays(place, &mut settings, &mut relays).await;
             }
             slots.insert(place, Arc::new(Mutex::new(slot(place, settings, folder))));

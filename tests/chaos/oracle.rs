@@ -38,6 +38,8 @@ pub(crate) struct Verdict {
     /// Sends that were unknown at some time.
     pub(crate) unknown: usize,
     pub(crate) takeovers: usize,
+    /// Commands of theirs that found the store away.
+    pub(crate) refused_hands: usize,
     /// How long after the last fault until nothing was left to do.
     pub(crate) settled_in: Duration,
     /// How often the provider got each answer.
@@ -313,5 +315,126 @@ impl<'a> Case<'a> {
             entry.0 += 1;
             entry.1 = entry.1.max(Duration::from_micros(u64::try_from(longest).unwrap_or(0)));
         }
+    }
+}
+
+mod tests {
+    use std::time::Instant;
+
+    use common::domain::Micros;
+
+    use super::*;
+
+    const FLOOR: &str = "c0";
+
+    /// A run in which two messages of one customer were answered in order, and a floor was taken and given back.
+    fn good() -> Evidence {
+        let begun = Instant::now();
+        let told = |number: u32| Told {
+            message: Some((0, number)),
+            event: format!("e{number}"),
+            first_posted: begun + Duration::from_secs(u64::from(number) * 10),
+            accepted: Some(begun + Duration::from_secs(u64::from(number) * 10 + 1)),
+            accepted_at: Some(Micros(i64::from(number) * 10_000_000)),
+        };
+        let event = |number: u32| Event {
+            id: format!("e{number}"),
+            kind: "message".into(),
+            state: "replied".into(),
+            late: 0,
+            turn: Some(format!("t{number}")),
+            ended: Some(i64::from(number) * 10_000_000 + 500_000),
+        };
+        let send = |number: u32| Send {
+            id: format!("5{number}"),
+            turn: Some(format!("t{number}")),
+            state: "accepted".into(),
+            author: "assistant".into(),
+            conversation: FLOOR.into(),
+        };
+        let change = |at: i64, what: &str, id: String, was: &str, became: &str| Change {
+            at,
+            what: what.into(),
+            id,
+            was: Some(was.into()),
+            became: became.into(),
+        };
+        let mut changes = Vec::new();
+        for number in [1, 2] {
+            let at = i64::from(number) * 10_000_000 + 600_000;
+            changes.push(change(at, "outbox", format!("5{number}"), "queued", "sending"));
+            changes.push(change(at + 2, "outbox", format!("5{number}"), "sending", "accepted"));
+        }
+        changes.push(change(30_000_000, "conversation", FLOOR.into(), "assistant", "human"));
+        changes.push(change(40_000_000, "conversation", FLOOR.into(), "human", "assistant"));
+        let arrivals = [1, 2].map(arrival).into();
+        let testimony =
+            Testimony { events: vec![event(1), event(2)], sends: vec![send(1), send(2)], letters: Vec::new(), changes };
+        let taken = vec![Taken { conversation: FLOOR.into(), held_from: Micros(30_500_000), begun: Vec::new() }];
+        Evidence { told: vec![told(1), told(2)], arrivals, testimony, taken, inflicted: Vec::new() }
+    }
+
+    fn arrival(number: u32) -> GraphSend {
+        let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_micros(u64::from(number) * 10_000_000 + 600_001);
+        GraphSend {
+            number: String::new(),
+            to: name(0),
+            text: format!("About #{number}."),
+            callback_data: Some(format!("5{number}")),
+            authorization: None,
+            wamid: Some(format!("wamid.{number}")),
+            at,
+            body: serde_json::Value::Null,
+        }
+    }
+
+    fn broken(spoil: impl FnOnce(&mut Evidence)) -> Vec<String> {
+        let mut evidence = good();
+        spoil(&mut evidence);
+        judge(&evidence).violations
+    }
+
+    #[test]
+    fn a_good_run_breaks_no_promise() {
+        assert_eq!(broken(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn every_kind_of_wrong_is_seen() {
+        let spoils: [(&str, fn(&mut Evidence)); 9] = [
+            ("is nowhere", |run| drop(run.testimony.events.remove(0))),
+            ("never ended", |run| run.testimony.events[0].state = "pending".into()),
+            ("is still queued", |run| run.testimony.sends[0].state = "queued".into()),
+            ("went from dead to replied", |run| {
+                let (was, became) = (Some("dead".into()), "replied".into());
+                run.testimony.changes.push(Change { at: 0, what: "inbox".into(), id: "e1".into(), was, became });
+            }),
+            ("nobody said it", |run| drop(run.arrivals.remove(0))),
+            ("arrived 2 times", |run| run.arrivals.push(arrival(1))),
+            ("was answered by", |run| run.arrivals[1].text = "About #1 #2.".into()),
+            ("was answered after", |run| {
+                let (first, second) = (run.arrivals[0].at, run.arrivals[1].at);
+                (run.arrivals[0].at, run.arrivals[1].at) = (second, first);
+            }),
+            ("began while a person held", |run| {
+                let (was, became) = (Some("queued".into()), BEGUN.into());
+                let id = "51".into();
+                run.testimony.changes.push(Change { at: 35_000_000, what: "outbox".into(), id, was, became });
+            }),
+        ];
+        for (words, spoil) in spoils {
+            let violations = broken(spoil);
+            assert!(violations.iter().any(|violation| violation.contains(words)), "{words}: {violations:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_knew_to_be_sent_may_arrive_once_more_and_out_of_order() {
+        let unknown = |run: &mut Evidence| {
+            let (was, became) = (Some(BEGUN.into()), UNKNOWN.into());
+            run.testimony.changes.push(Change { at: 0, what: "outbox".into(), id: "51".into(), was, became });
+            run.arrivals.push(arrival(1));
+        };
+        assert_eq!(broken(unknown), [""; 0]);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let folder = tempfile::Builder::new().prefix(&format!("handrail-chaos-{seed}-")).disable_cleanup(true).tempdir();
     let folder: PathBuf = folder.expect("a temporary folder").path().to_owned();
     eprintln!("{doors:?} in {}: {schedule}", folder.display());
-    let house = Arc::new(House::build(doors, &file(size.lease), &folder).await);
+    let house = Arc::new(House::build(doors.into(), &file(size.lease), &folder).await);
     let (diary, moods, takeovers) = (Arc::new(Diary::default()), Arc::new(Moods::default()), Arc::new(Takeovers::default()));
     customers::mannered(&house, &moods, seed);
     let begun = Instant::now();
@@ -43,6 +43,7 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let (told, arrivals) = (diary.told(), house.graph.sends());
     let mut verdict = oracle::judge(&Evidence { told, arrivals, testimony, taken: takeovers.taken(), inflicted });
     verdict.settled_in = took;
+    verdict.refused_hands = takeovers.failed();
     verdict.answers = diary.answers().into_iter().collect();
     if let Err(left) = settled {
         verdict.violations.push(format!("after {} s there was left: {left:?}", SETTLES.as_secs()));
@@ -64,7 +65,7 @@ async fn settle(house: &House) -> (Result<(), Unsettled>, Duration) {
     let (mut calm, mut left) = (0, Unsettled::default());
     while calm < 3 {
         match house.witness.unsettled().await {
-            Ok(now) if now == Unsettled::default() => calm += 1,
+            Ok(now) if now.is_nothing() => calm += 1,
             Ok(now) => (calm, left) = (0, now),
             Err(_) => calm = 0,
         }

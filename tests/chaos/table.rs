@@ -44,6 +44,8 @@ pub(crate) fn of(verdicts: &[Verdict]) -> String {
     ] {
         let _written = writeln!(text, "{what}: {}", together(verdicts.iter().map(of)));
     }
+    let refused = sum(|verdict| verdict.refused_hands);
+    let _written = writeln!(text, "take-overs and returns refused, the store being away: {refused}");
     let settled = verdicts.iter().map(|verdict| verdict.settled_in).max().unwrap_or_default();
     let _written = writeln!(text, "settled after the last fault within {:.1} s", settled.as_secs_f64());
     text

@@ -22,7 +22,7 @@ pub(crate) struct Taken {
 #[derive(Debug, Default)]
 pub(crate) struct Takeovers {
     taken: Mutex<Vec<Taken>>,
-    failed: Mutex<u64>,
+    failed: Mutex<usize>,
 }
 
 impl Takeovers {
@@ -52,7 +52,7 @@ impl Takeovers {
     }
 
     /// How many commands found the store away.
-    pub(crate) fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> usize {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

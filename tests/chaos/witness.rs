@@ -21,7 +21,6 @@ pub(crate) enum Witness {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Event {
     pub(crate) id: String,
-    pub(crate) conversation: Option<String>,
     pub(crate) kind: String,
     pub(crate) state: String,
     pub(crate) late: i64,
@@ -37,8 +36,6 @@ pub(crate) struct Send {
     pub(crate) state: String,
     pub(crate) author: String,
     pub(crate) conversation: String,
-    /// Whether an unknown one still waits for a status.
-    pub(crate) waits: i64,
 }
 
 /// A dead letter.
@@ -115,6 +112,13 @@ CREATE TRIGGER witness_conversation AFTER UPDATE ON conversation WHEN OLD.floor 
     (CAST((julianday('now') - 2440587.5) * 86400000000.0 AS integer), 'conversation', NEW.id, OLD.floor, NEW.floor); END;
 ";
 
+impl Unsettled {
+    /// Whether all is done.
+    pub(crate) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
 impl Witness {
     /// Sends a witness into the store behind a `DATABASE_URL`, whose schema is there already.
     pub(crate) async fn of(url: &str) -> Self {
@@ -159,7 +163,6 @@ impl Witness {
     pub(crate) async fn events(&self) -> sqlx::Result<Vec<Event>> {
         let columns = [
             ("id", Kind::Id),
-            ("conversation=conversation_id", Kind::Id),
             ("kind", Kind::Plain),
             ("state", Kind::Plain),
             ("late", Kind::Bool),
@@ -177,7 +180,6 @@ impl Witness {
             ("state", Kind::Plain),
             ("author", Kind::Plain),
             ("conversation=conversation_id", Kind::Id),
-            ("waits=(state = 'unknown' AND closed_at IS NULL)", Kind::Bool),
         ];
         self.rows(&columns, "FROM outbox ORDER BY conversation_id, ordinal").await
     }
