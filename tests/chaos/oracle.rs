@@ -21,6 +21,21 @@ pub(crate) struct Evidence {
     pub(crate) inflicted: Vec<Inflicted>,
 }
 
+impl Evidence {
+    /// All of it, a line each, to be searched by hand.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let Testimony { events, sends, letters, changes } = &self.testimony;
+        let told = self.told.iter().map(|one| format!("{one:?}"));
+        let arrivals = self.arrivals.iter().map(|one| {
+            format!("Arrival at {} to {} as {:?}, taken {}: {}", micros(one.at), one.to, one.callback_data, one.wamid.is_some(), one.text)
+        });
+        let lines = told.chain(arrivals).chain(events.iter().map(|one| format!("{one:?}")));
+        let lines = lines.chain(sends.iter().map(|one| format!("{one:?}"))).chain(letters.iter().map(|one| format!("{one:?}")));
+        let lines = lines.chain(changes.iter().map(|one| format!("{one:?}")));
+        lines.chain(self.taken.iter().map(|one| format!("{one:?}"))).chain(self.inflicted.iter().map(|one| format!("{one:?}"))).collect()
+    }
+}
+
 /// What became of it all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
@@ -344,6 +359,8 @@ mod tests {
             late: 0,
             turn: Some(format!("t{number}")),
             ended: Some(i64::from(number) * 10_000_000 + 500_000),
+            received: i64::from(number) * 10_000_000,
+            taken_in: i64::from(number) * 10_000_000,
         };
         let send = |number: u32| Send {
             id: format!("5{number}"),

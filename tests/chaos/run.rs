@@ -41,7 +41,8 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let _ended = reporter.await;
     let testimony = house.witness.testimony().await.expect("the store is there again");
     let (told, arrivals) = (diary.told(), house.graph.sends());
-    let mut verdict = oracle::judge(&Evidence { told, arrivals, testimony, taken: takeovers.taken(), inflicted });
+    let evidence = Evidence { told, arrivals, testimony, taken: takeovers.taken(), inflicted };
+    let mut verdict = oracle::judge(&evidence);
     verdict.settled_in = took;
     verdict.refused_hands = takeovers.failed();
     verdict.answers = diary.answers().into_iter().collect();
@@ -54,7 +55,7 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
         // What a dying server still holds open is swept with the rest of the temporary folder.
         let _swept = std::fs::remove_dir_all(&folder);
     } else {
-        tell(&schedule, &verdict, &folder);
+        tell(&schedule, &verdict, &evidence, &folder);
     }
     verdict
 }
@@ -85,12 +86,14 @@ async fn ledger(house: &House) -> Option<String> {
     (code != 0 || pending != Some(0)).then(|| format!("P2: `handrail ledger` ends with {code}: {printed} {said}"))
 }
 
-fn tell(schedule: &Schedule, verdict: &Verdict, folder: &std::path::Path) {
+/// Keeps what the judge saw beside the logs, and says where.
+fn tell(schedule: &Schedule, verdict: &Verdict, evidence: &Evidence, folder: &std::path::Path) {
     let mut words = format!("{schedule}");
     for violation in &verdict.violations {
         // Writing into a String cannot fail.
         let _written = writeln!(words, "VIOLATION {violation}");
     }
     let _written = std::fs::write(folder.join("verdict.txt"), &words);
+    let _written = std::fs::write(folder.join("evidence.txt"), evidence.lines().join("\n"));
     eprintln!("{words}{}the logs are in {}", table::of(std::slice::from_ref(verdict)), folder.display());
 }

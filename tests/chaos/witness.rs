@@ -26,6 +26,9 @@ pub(crate) struct Event {
     pub(crate) late: i64,
     pub(crate) turn: Option<String>,
     pub(crate) ended: Option<i64>,
+    /// When the ingress had the copy that counts, and when intake had it.
+    pub(crate) received: i64,
+    pub(crate) taken_in: i64,
 }
 
 /// A send, as it stands.
@@ -168,6 +171,8 @@ impl Witness {
             ("late", Kind::Bool),
             ("turn=turn_id", Kind::Id),
             ("ended=ended_at", Kind::Time),
+            ("received=received_at", Kind::Time),
+            ("taken_in=accepted_at", Kind::Time),
         ];
         self.rows(&columns, "FROM inbox").await
     }
