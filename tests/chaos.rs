@@ -3,6 +3,7 @@
 
 mod customers; // the outside: webhooks, statuses, manners
 mod fallen; // every step of the story, killed and stalled there
+mod figures; // what recovery costs
 mod house; // the deployment that is ill-treated
 mod inflict; // faults, and their undoing
 mod oracle; // the judge
@@ -69,6 +70,7 @@ const BRIEF: Size = Size {
     rate: 3.0,
     between: Duration::from_millis(1_300),
     lease: LEASE,
+    forgets: true,
 };
 
 async fn nothing_is_lost_doubled_or_reordered(seed: u64, doors: Doors) {
@@ -105,10 +107,11 @@ async fn for_minutes_on_end() {
     for seed in seeds {
         // Every fourth seed stands on the embedded doors.
         let doors = if seed % 4 == 3 { Doors::Embedded } else { Doors::Servers };
-        let size = Size { length: each, customers: 20, rate: 5.0, between: Duration::from_secs(3), lease: LEASE };
+        let between = Duration::from_secs(3);
+        let size = Size { length: each, customers: 20, rate: 5.0, between, lease: LEASE, forgets: false };
         verdicts.push(run::run(seed, size, doors).await);
         eprintln!("so far:\n{}", table::of(&verdicts));
     }
-    println!("{}", table::of(&verdicts));
+    println!("{}\n\n{}", figures::machine(), table::of(&verdicts));
     assert!(verdicts.iter().all(|verdict| verdict.violations.is_empty()), "a promise was broken");
 }

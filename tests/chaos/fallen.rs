@@ -55,7 +55,7 @@ async fn a_process_that_falls_at_any_step_costs_nothing_but_time() {
 async fn cell((step, how): (Step, How)) -> Cell {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (ingresses, workers) = if Room::of(step) == Room::Ingress { (2, 1) } else { (1, 2) };
-    let house = House::furnish(Ground::Shared, &file(LEASE), folder.path(), ingresses, workers).await;
+    let house = House::furnish(Ground::Shared, &file(LEASE), folder.path(), ingresses, workers, &[]).await;
     let house = Arc::new(house);
     house.model.answer_with(repeat_marks);
     let armed = (Room::of(step), 0);

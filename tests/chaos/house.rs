@@ -167,13 +167,20 @@ impl Drop for Slot {
 impl House {
     /// Builds it, with its logs in `folder`, and returns once everybody is ready.
     pub(crate) async fn build(ground: Ground, file: &str, folder: &Path) -> Self {
-        let house = Self::furnish(ground, file, folder, INGRESSES, WORKERS).await;
+        let house = Self::furnish(ground, file, folder, INGRESSES, WORKERS, &[]).await;
         house.open().await;
         house
     }
 
-    /// Everything but the processes.
-    pub(crate) async fn furnish(ground: Ground, file: &str, folder: &Path, ingresses: usize, workers: usize) -> Self {
+    /// Everything but the processes, with settings over the usual ones.
+    pub(crate) async fn furnish(
+        ground: Ground,
+        file: &str,
+        folder: &Path,
+        ingresses: usize,
+        workers: usize,
+        over: &[(&str, &str)],
+    ) -> Self {
         // An error means that a provider is installed already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut settings = Plan::on(Doors::Embedded).await.settings;
@@ -198,6 +205,7 @@ impl House {
             ("HANDRAIL_CONFIG", config.display().to_string()),
         ];
         settings.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        settings.extend(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         drop(stack::open_store(&settings).await);
         let witness = Witness::of(&settings["DATABASE_URL"]).await;
         let (mut slots, mut relays) = (HashMap::new(), HashMap::new());

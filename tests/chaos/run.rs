@@ -14,7 +14,7 @@ use super::oracle::{self, Evidence, Verdict};
 use super::schedule::{Schedule, Size};
 use super::takeovers::Takeovers;
 use super::witness::Unsettled;
-use super::{file, table};
+use super::file;
 use crate::stack::Doors;
 
 /// How long after the last fault everything may take to settle. Holds back off for up to a minute.
@@ -50,12 +50,11 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
         verdict.violations.push(format!("after {} s there was left: {left:?}", SETTLES.as_secs()));
     }
     verdict.violations.extend(ledger(&house).await);
-    if verdict.violations.is_empty() {
+    tell(&schedule, &verdict, &evidence, &folder);
+    if verdict.violations.is_empty() && size.forgets {
         drop(house);
         // What a dying server still holds open is swept with the rest of the temporary folder.
         let _swept = std::fs::remove_dir_all(&folder);
-    } else {
-        tell(&schedule, &verdict, &evidence, &folder);
     }
     verdict
 }
@@ -95,5 +94,7 @@ fn tell(schedule: &Schedule, verdict: &Verdict, evidence: &Evidence, folder: &st
     }
     let _written = std::fs::write(folder.join("verdict.txt"), &words);
     let _written = std::fs::write(folder.join("evidence.txt"), evidence.lines().join("\n"));
-    eprintln!("{words}{}the logs are in {}", table::of(std::slice::from_ref(verdict)), folder.display());
+    if !verdict.violations.is_empty() {
+        eprintln!("{words}the logs are in {}", folder.display());
+    }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Size {
     pub(crate) between: Duration,
     /// The lease of the deployment; a process that stops, stops for longer.
     pub(crate) lease: Duration,
+    /// Whether logs and evidence go when no promise was broken.
+    pub(crate) forgets: bool,
 }
 
 /// Everything that will happen, in order of time.
@@ -296,6 +298,7 @@ mod tests {
         rate: 4.0,
         between: Duration::from_secs(2),
         lease: Duration::from_secs(3),
+        forgets: true,
     };
 
     #[test]

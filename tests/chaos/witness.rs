@@ -26,8 +26,11 @@ pub(crate) struct Event {
     pub(crate) late: i64,
     pub(crate) turn: Option<String>,
     pub(crate) ended: Option<i64>,
-    /// When the ingress had the copy that counts, and when intake had it.
+    /// When the ingress had the copy that counts.
+    #[expect(dead_code, reason = "for a person who searches the evidence")]
     pub(crate) received: i64,
+    /// When intake had it.
+    #[expect(dead_code, reason = "for a person who searches the evidence")]
     pub(crate) taken_in: i64,
 }
 
