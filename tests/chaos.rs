@@ -16,12 +16,16 @@ mod witness; // triggers that see every state
 
 use std::time::Duration;
 
+use common::domain::Micros;
+use common::providers::samples::{self, Text};
 use common::steps::Step;
 
 use crate::faults;
 use crate::stack::Doors;
+use customers::Diary;
+use house::{Ground, House};
 use oracle::Verdict;
-use schedule::Size;
+use schedule::{Side, Size};
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +97,23 @@ async fn nothing_is_lost_doubled_or_reordered_whatever_falls_on_servers_again() 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_reordered_whatever_falls_embedded() {
     nothing_is_lost_doubled_or_reordered(3, Doors::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_store_has_gone_without_a_word_gives_its_connections_up_and_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let house = House::furnish(Ground::Own, &file(LEASE), folder.path(), 1, 1, &[]).await;
+    house.model.answer_with(faults::repeat_marks);
+    house.open().await;
+    let relay = house.relay((Room::Worker, 0), Side::Store).expect("a relay");
+    for customer in [0, 1] {
+        let (id, from) = (customers::provider_id(0, customer, 1), customers::name(customer));
+        let body = samples::whatsapp_texts(&[Text { id: &id, from: &from, body: "Hello #1" }], Micros::wall());
+        let diary = Diary::default();
+        diary.insist(&house, 0, body, customers::event_of(0, customer, 1), Some((customer, 1))).await;
+        house.graph.wait_for(customer + 1).await.expect("an answer within half a minute");
+        relay.half_open();
+    }
 }
 
 /// `make chaos SEEDS=1,2,3 MINUTES=30`: each seed for its share of the time, one after the other.

@@ -58,6 +58,7 @@ async fn a_wrong_setting_is_named_with_its_fix() {
         ("worker", &[("LLM_PROTOCOL", "telepathy")], None, &["LLM_PROTOCOL", "must be"]),
         ("worker", &[("WORKER_CONCURRENCY", "0")], None, &["WORKER_CONCURRENCY"]),
         ("worker", &[("HANDRAIL_KEYS", "k1:short")], None, &["HANDRAIL_KEYS"]),
+        ("worker", &[("HANDRAIL_FAULTS", "turn=kill")], None, &["HANDRAIL_FAULTS", "step=kill@n", "turn.claimed"]),
     ] {
         is_refused(name, over, file, says).await;
     }
