@@ -11,6 +11,7 @@ mod model_failures; // every way in which a model gives no answer
 mod order; // messages that overtake one another
 mod provider_failures; // every way in which a provider does not take a reply
 mod redelivery; // the queue says it again
+mod spool; // the broker gone, and events that wait on the ingress's disk
 mod stall; // a worker that stops and comes back
 mod undeliverable; // what cannot be taken in
 
@@ -72,7 +73,7 @@ async fn dead_letters(stack: &Stack) -> Vec<DeadLetter> {
 }
 
 /// A policy text of the default policy, in English.
-fn policy_text(key: &str) -> String {
+pub(crate) fn policy_text(key: &str) -> String {
     let policy: toml::Table = include_str!("../policies/shop.toml").parse().expect("the default policy");
     policy["texts"][key]["en"].as_str().expect("a text").to_owned()
 }

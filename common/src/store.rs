@@ -15,22 +15,29 @@ mod intake;
 mod ledger;
 mod outbox;
 mod read;
+mod scene;
 mod schema;
 mod sql;
 mod status;
+mod tally;
 mod turn;
 
 use std::time::Duration;
 
 pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
-pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use dead::{
+    Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
+    Dispatch, Dispatched, EditRefused, ExportedLetter, Frozen, ImportRefused, Imported, NewDead, NewFailure, NewReplay,
+    Progress, Replay, ReplayItem, ReplayRefused, Retry,
+};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{Ledger, SendsLedger};
+pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
 pub use turn::{Commit, Committed, Pending, Position};
 
@@ -57,6 +64,9 @@ pub enum StoreError {
     /// The person was erased; what was sealed for them cannot be opened again.
     #[error("this contact was erased")]
     Erased,
+    /// What was asked for cannot be: the text names the thing and the fix.
+    #[error("{0}")]
+    Refused(String),
     /// No row of that id.
     #[error("no {0} with the id {1}")]
     Absent(&'static str, String),
@@ -101,6 +111,7 @@ pub struct Store {
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
+    met: tally::Met,
 }
 
 impl Store {
@@ -135,6 +146,7 @@ impl Store {
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
+            met: tally::Met::default(),
         })
     }
 

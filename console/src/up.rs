@@ -12,6 +12,7 @@ use common::domain::SourceName;
 use common::queue::{self, Queue};
 use common::shutdown::{self, Stop, Stopper};
 use common::store::{Clock, Store};
+pub(crate) use ingress::SpoolView;
 use ingress::{Ingress, IngressConfig};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -209,7 +210,7 @@ fn ingress_failure(error: ingress::StartError) -> Failure {
     match error {
         StartError::Config(error) => error.into(),
         StartError::Queue(error) => error.into(),
-        StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
+        StartError::Spool(_) | StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
             Failure::cannot_run(error.to_string())
         }
     }

@@ -32,6 +32,9 @@ async fn run() -> Result<(), StartError> {
         tracing::warn!(setting = %warning.setting, error = %warning.why, "unsafe setting; production refuses it");
     }
     common::steps::arm(&config.faults);
+    for hint in &config.hints {
+        tracing::info!(setting = %hint.setting, error = %hint.why, "worth a thought");
+    }
     let stop = shutdown::on_signals()?;
     let timing = QueueTiming { heartbeat: config.timing.heartbeat, confirm_timeout: config.timing.confirm };
     // An embedded queue is open before the public bind; a broker is connected in the background.

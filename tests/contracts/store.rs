@@ -6,6 +6,11 @@
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_letters; // what died is kept, and can be tried again once
+mod dead_edits; // a letter is never changed: it is edited as another, or given up
+mod dead_exports; // letters in a file are their deployment's own
+mod dead_history; // every failed attempt is known
+mod dead_replays; // frozen, in order, once, and confirmed by the worker
+mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
@@ -13,6 +18,7 @@ mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
 mod statuses; // what a provider says of a send
+mod tallies; // what an ingress vouched for is here, or is missed
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -75,6 +75,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         if let Ok(oldest) = desk.store.oldest_waiting().await {
             metrics::gauge!(names::TURNS_WAITING_SECONDS).set(oldest.as_secs_f64());
         }
+        if let Err(error) = desk.store.forget_failures().await {
+            tracing::warn!({ field::ERROR } = %error, "old failed attempts could not be forgotten");
+        }
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
         }
@@ -136,7 +139,8 @@ async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+/// Ticks that never catch up.
+pub(crate) fn every(period: Duration) -> tokio::time::Interval {
     let mut tick = tokio::time::interval(period.max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick

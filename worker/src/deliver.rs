@@ -134,11 +134,10 @@ impl Deliveries {
         let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
         let failure = Failure::of_refusal(refusal);
         match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
-            Decision::RetryAfter(after)
-            | Decision::Hold(after)
-            | Decision::OneByOne(after)
-            | Decision::Alone(after)
-            | Decision::Pause(after) => Finished::Retry { at: now + after, error: refusal.code.clone() },
+            Decision::RetryAfter(after) | Decision::OneByOne(after) | Decision::Alone(after) => {
+                again(now + after, refusal, false)
+            }
+            Decision::Hold(after) | Decision::Pause(after) => again(now + after, refusal, true),
             Decision::DeadLetter(_) => self.dead(claim, begun, Class::from(refusal.class), &refusal.code),
         }
     }
@@ -161,6 +160,11 @@ impl Deliveries {
             body: None,
         }))
     }
+}
+
+fn again(at: Micros, refusal: &Refusal, held: bool) -> Finished {
+    let class = Class::from(refusal.class).as_str().to_owned();
+    Finished::Retry { at, error: refusal.code.clone(), class, held }
 }
 
 fn not_configured() -> Refusal {

@@ -2,8 +2,10 @@
 //!
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
-//! two outsides, through one HTTP client), [`recovery`] (what a failure means).
+//! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`rehearsal`] (a dead letter's
+//! replay, without doing it).
 
+mod accounts;
 pub mod bell;
 pub mod channels;
 pub mod chores;
@@ -17,6 +19,7 @@ pub mod models;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
+pub mod rehearsal;
 mod retry_after;
 pub mod turn;
 
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::config::Config;
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
 use common::shutdown::{self, Stop};
@@ -103,12 +107,7 @@ impl Worker {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
-        let policy = match &config.shared.policy {
-            Some(path) => Policy::load(path),
-            None => Policy::starter(),
-        };
-        let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-        let guardrails = Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))?;
+        let guardrails = guardrails(&config.shared)?;
         let timing = config.shared.timing.clone();
         let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
         let model =
@@ -163,6 +162,7 @@ impl Worker {
         let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
@@ -191,6 +191,16 @@ impl Worker {
     }
 }
 
+/// The configured policy, ready to judge.
+fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
+    let policy = match &config.policy {
+        Some(path) => Policy::load(path),
+        None => Policy::starter(),
+    };
+    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
+    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
+}
+
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {
     Arc::new(move || {
         let (store, queue, draining) = (store.clone(), queue.clone(), draining.clone());
@@ -204,11 +214,7 @@ fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> 
                 metrics::gauge!(common::metrics::DOOR_UP, "door" => door).set(f64::from(u8::from(result.is_ok())));
             }
             let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
-            vec![
-                Check { name: "store", result: store },
-                Check { name: "queue", result: queue },
-                Check { name: "drain", result: drain },
-            ]
+            vec![Check::of("store", store), Check::of("queue", queue), Check::of("drain", drain)]
         })
     })
 }

@@ -3,7 +3,7 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
-mod draft;
+pub(crate) mod draft;
 mod ending;
 
 use std::panic::AssertUnwindSafe;
@@ -25,6 +25,9 @@ use crate::dispatch::{Slot, Work};
 use crate::pipeline::guardrails::Reading;
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
+
+/// What is known of a claim that ended without a record.
+const CRASHED: &str = "its worker ended without a word";
 
 /// Turns, as a kind of work.
 pub struct Turns {
@@ -160,6 +163,9 @@ impl Turns {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
         }
+        if claim.claims > 1 {
+            desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
+        }
         if claim.claims > i64::from(CRASH_CLAIMS) {
             return turn.park(Class::Crash, "every worker that took it up ended without a word").await;
         }
@@ -204,6 +210,7 @@ impl Turns {
             | StoreError::Broken(_)
             | StoreError::Sealed(_)
             | StoreError::Erased
+            | StoreError::Refused(_)
             | StoreError::Absent(..) => HandBack::Crashed,
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.

@@ -248,12 +248,13 @@ pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Resu
                              AND (c.floor = 'human' \
                                   OR (outbox.author = 'assistant' \
                                       AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
-               RETURNING turn_id";
+               RETURNING turn_id, dead_id";
     for row in tx.all(sql, args![conversation.uuid(), now]).await? {
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let sql = "UPDATE inbox SET state = 'handed_off', reason = 'superseded' \
                    WHERE turn_id = $1 AND state IN ('replied', 'joined')";
         tx.run(sql, args![turn]).await?;
+        super::dead::superseded(tx, &row).await?;
     }
     Ok(())
 }
@@ -272,7 +273,7 @@ async fn queue(
     let row = tx.one(sql, args![conversation.uuid(), added]).await?;
     let (last, source, epoch): (i64, String, i64) = (row.get("sends")?, row.get("source")?, row.get("epoch")?);
     for (ordinal, send) in (last - added + 1..).zip(sends) {
-        let place = Place { conversation, contact, source: &source, turn: None, ordinal, position, epoch };
+        let place = Place { conversation, contact, source: &source, turn: None, ordinal, position, epoch, dead: None };
         outbox::insert(tx, key, &place, send).await?;
     }
     Ok(())

@@ -51,6 +51,8 @@ pub enum Admitted {
     },
     /// Its person was erased; only the fact is kept.
     Erased,
+    /// A tally was noted: nothing was accepted.
+    Tallied,
 }
 
 /// A row of the inbox about to be inserted.
@@ -70,6 +72,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
+        if let Event::Tally(tally) = &admission.inbound.event {
+            return self.note_tally(admission.header, tally).await;
+        }
+        self.meet(admission.header.instance.uuid()).await?;
         if let Some(duplicate) = self.known_event(admission.header).await? {
             return Ok(duplicate);
         }
@@ -109,7 +115,7 @@ impl Store {
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
             (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
-            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_), ..) => {
+            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_), ..) => {
                 let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
@@ -175,7 +181,8 @@ impl Store {
     ) -> Result<Admitted, StoreError> {
         let dead = DeadId::random();
         let letter = super::dead::NewDead::unparsed(dead, admission, problem);
-        super::dead::insert(&mut tx, &letter).await?;
+        let born = super::dead::Born { header: Some(admission.header), ..super::dead::Born::default() };
+        super::dead::insert(&mut tx, &letter, born).await?;
         let row = Row { end: Some(End::Dead), ..Row::default() };
         self.finish(tx, admission, row, Admitted::Dead { dead }).await
     }
@@ -263,7 +270,7 @@ impl Store {
         Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         tx: &mut Tx,
         inbound: &Inbound,
@@ -332,6 +339,7 @@ impl Admitted {
             Self::Duplicate { .. } => "duplicate",
             Self::Dead { .. } => "dead",
             Self::Erased => "erased",
+            Self::Tallied => "tally",
         }
     }
 }

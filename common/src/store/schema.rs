@@ -20,12 +20,26 @@ use crate::config::{SqliteFile, StoreUrl};
 /// One migration: version, name, and its text for SQLite and PostgreSQL.
 type Step = (i64, &'static str, &'static str, &'static str);
 
-const STORE: &[Step] = &[(
-    1,
-    "store",
-    include_str!("../../../migrations/store/sqlite/0001_store.sql"),
-    include_str!("../../../migrations/store/postgres/0001_store.sql"),
-)];
+const STORE: &[Step] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../migrations/store/sqlite/0001_store.sql"),
+        include_str!("../../../migrations/store/postgres/0001_store.sql"),
+    ),
+    (
+        2,
+        "dead_letters",
+        include_str!("../../../migrations/store/sqlite/0002_dead_letters.sql"),
+        include_str!("../../../migrations/store/postgres/0002_dead_letters.sql"),
+    ),
+    (
+        3,
+        "tally",
+        include_str!("../../../migrations/store/sqlite/0003_tally.sql"),
+        include_str!("../../../migrations/store/postgres/0003_tally.sql"),
+    ),
+];
 
 const KEYS: &[Step] = &[(
     1,

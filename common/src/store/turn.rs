@@ -1,13 +1,13 @@
 //! Turns: what is pending, what was said before, and the one transaction that ends messages and queues a reply.
 
 use super::claim::{Claimed, HandBack};
-use super::dead::{self, NewDead};
+use super::dead::{self, Born, NewDead};
 use super::intake::inbox_context;
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{
-    Author, Content, ConversationId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
+    Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
 };
 use crate::seal::Keyring;
 use crate::steps::{self, Step};
@@ -160,7 +160,7 @@ impl Store {
             super::floor::supersede(&mut tx, commit.claim.conversation).await?;
         }
         let position: i64 = row.get("position")?;
-        end_messages(&mut tx, &commit, position).await?;
+        let awaits = end_messages(&mut tx, &commit, position).await?;
         if row.get::<i64>("done")? < row.get::<i64>("tail")? {
             mark_overtaken(&mut tx, &commit).await?;
         }
@@ -175,17 +175,28 @@ impl Store {
                 ordinal,
                 position,
                 epoch: row.get("epoch")?,
+                dead: awaits,
             };
             outbox::insert(&mut tx, key, &place, send).await?;
         }
-        for letter in commit.dead {
-            dead::insert(&mut tx, letter).await?;
-        }
+        self.bury_messages(&mut tx, &commit).await?;
         let now = tx.now();
         steps::reached(Step::TurnBeforeCommit);
         tx.commit().await?;
         let more = still_held(&row, commit.claim, now)?;
         Ok(Some(Committed { position, at: now, more }))
+    }
+
+    async fn bury_messages(&self, tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreError> {
+        if commit.dead.is_empty() {
+            return Ok(());
+        }
+        let prompt = dead::prompt_of(tx, commit.claim.conversation, commit.claim.fence).await?;
+        for letter in commit.dead {
+            let born = Born { worker: Some(commit.claim.worker), prompt: prompt.clone(), ..Born::default() };
+            dead::insert(tx, letter, born).await?;
+        }
+        Ok(())
     }
 
     /// The one conditional update on which everything hangs. The lease is released only if nothing is pending after
@@ -250,21 +261,21 @@ fn still_held(row: &Row, claim: &Claimed, now: Micros) -> Result<Option<(Claimed
     Ok(Some((held, settle_at.unwrap_or(now))))
 }
 
-async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result<(), StoreError> {
+/// Ends the turn's messages; the letter, if there is one, that awaits what the turn sends.
+async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result<Option<DeadId>, StoreError> {
     let sql = "UPDATE inbox SET state = $2, reason = $3, ended_at = $4, turn_id = $5, position = $6 \
                WHERE id = $1 AND state = 'pending'";
-    let resolve = "UPDATE dead SET state = 'resolved', updated_at = $2 WHERE event_id = $1 AND state = 'replaying'";
-    let now = tx.now();
+    let (now, mut awaits) = (tx.now(), None);
     for (event, end, reason) in commit.ends {
         let values = args![event.uuid(), end.as_str(), *reason, now, commit.turn.uuid(), position];
         if tx.run(sql, values).await? != 1 {
             return Err(StoreError::Broken(format!("event {event} was not pending when its turn committed")));
         }
         if *end != End::Dead {
-            tx.run(resolve, args![event.uuid(), now]).await?;
+            awaits = awaits.or(dead::ended(tx, *event, !commit.sends.is_empty()).await?);
         }
     }
-    Ok(())
+    Ok(awaits)
 }
 
 /// What came in while its successor was being answered is as late as what comes in after.
@@ -325,7 +336,10 @@ pub(super) fn content(row: &Row, key: &Keyring, event: EventId) -> Result<Option
     let inbound = opened.and_then(|plain| serde_json::from_slice::<Inbound>(&plain).ok());
     Ok(match inbound.map(|inbound| inbound.event) {
         Some(Event::Message(content) | Event::Echo(content)) => Some(content),
-        Some(Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. }) | None => None,
+        Some(
+            Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. } | Event::Tally(_),
+        )
+        | None => None,
     })
 }
 

@@ -73,7 +73,7 @@ contract! {
         let next = shop.store.claim_delivery(conversation, WorkerId::random()).await.unwrap().unwrap();
         assert_eq!(shop.store.next_send(&next).await.unwrap(), NextSend::Nothing);
         assert_eq!(shop.send_state(conversation, send).await, "unknown");
-        shop.finish(&dead, send, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
+        shop.finish(&dead, send, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.send_state(conversation, send).await, "unknown");
         assert_eq!(shop.store.ledger(None).await.unwrap().unknown_sends, 1);
         shop.assert_balanced().await;
@@ -88,7 +88,7 @@ contract! {
         shop.store.next_send(&stalled).await.unwrap();
         assert_eq!(shop.send_state(conversation, send).await, "sending");
         assert!(matches!(shop.store.begin_send(&stalled, send, SENDING).await.unwrap(), Begun::Lost));
-        shop.finish(&live, send, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
+        shop.finish(&live, send, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.send_state(conversation, send).await, "queued");
     }
 
@@ -147,7 +147,7 @@ contract! {
         let mut claim = shop.sender(conversation).await;
         shop.begin(&claim).await;
         let at = shop.now() + Duration::from_secs(5);
-        shop.finish(&claim, first, Finished::Retry { at, error: "busy".into() }).await;
+        shop.finish(&claim, first, Finished::Retry { at, error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.store.next_send(&claim).await.unwrap(), NextSend::Wait(at));
         assert!(shop.store.release_delivery(&mut claim, Some(at)).await.unwrap());
         assert!(shop.deliver(conversation).await.is_empty());

@@ -69,7 +69,7 @@ contract! {
         // Taken while the send is under way, which then has to be tried again an hour later.
         shop.store.take(conversation, "ops", None).await.unwrap();
         let at = shop.now() + Duration::from_hours(1);
-        shop.finish(&claim, send, Finished::Retry { at, error: "busy".into() }).await;
+        shop.finish(&claim, send, Finished::Retry { at, error: "busy".into(), class: "outage".into(), held: false }).await;
         let words = shop.send(Author::Person, "I am here");
         let id = words.id;
         shop.store.person_reply(conversation, "ops", &[words]).await.unwrap();
@@ -86,7 +86,7 @@ contract! {
         let mut claim = shop.sender(conversation).await;
         shop.begin(&claim).await;
         shop.store.take(conversation, "ops", None).await.unwrap();
-        shop.finish(&claim, old, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
+        shop.finish(&claim, old, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
         assert!(shop.store.return_floor(conversation, "ops").await.unwrap());
         shop.store.release_delivery(&mut claim, None).await.unwrap();
         let (event, _, new) = shop.answered(ANNA).await;

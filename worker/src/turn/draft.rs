@@ -18,7 +18,7 @@ use crate::pipeline::llm::{self, Draft};
 use crate::pipeline::prompt::{PastLine, Prompt};
 
 /// Lines of history looked at; the policy's token budget then decides how many the model sees.
-const HISTORY_LINES: usize = 200;
+pub(crate) const HISTORY_LINES: usize = 200;
 
 /// How asking the model ended.
 enum Asked {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
 use common::steps::{self, Step};
-use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
+use common::store::{Commit, HandBack, NewDead, NewFailure, NewSend, Retry, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
@@ -55,7 +55,7 @@ impl Turn<'_> {
     /// several, only the first in ingress order: the culprit is found by trying singly.
     pub(super) async fn park(mut self, class: Class, error: &str) -> Result<Pass, StoreError> {
         if self.taken.len() > 1 && class != Class::Crash {
-            return self.retry(Duration::ZERO, 0, true).await;
+            return self.retry(Duration::ZERO, 0, true, (class, error)).await;
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
         self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
@@ -101,17 +101,29 @@ impl Turn<'_> {
         let age = self.claim.at.since(self.claim.waiting_since);
         let attempts = u32::try_from(self.claim.attempts + 1).unwrap_or(u32::MAX);
         match recovery::decide(&failure, attempts, age, rand::random()) {
-            Decision::RetryAfter(after) => self.retry(after, 1, false).await,
+            Decision::RetryAfter(after) => self.retry(after, 1, false, (failure.class, &error.to_string())).await,
             // Held, not tried: what is everybody's trouble costs no message an attempt.
-            Decision::Hold(after) | Decision::Pause(after) => self.retry(after, 0, false).await,
-            Decision::OneByOne(after) | Decision::Alone(after) => self.retry(after, 0, true).await,
+            Decision::Hold(after) | Decision::Pause(after) => {
+                self.retry(after, 0, false, (failure.class, &error.to_string())).await
+            }
+            Decision::OneByOne(after) | Decision::Alone(after) => {
+                self.retry(after, 0, true, (failure.class, &error.to_string())).await
+            }
             Decision::DeadLetter(_) => self.park(failure.class, &error.to_string()).await,
         }
     }
 
-    async fn retry(self, after: Duration, counted: i64, one_by_one: bool) -> Result<Pass, StoreError> {
+    async fn retry(
+        self,
+        after: Duration,
+        counted: i64,
+        one_by_one: bool,
+        (class, error): (Class, &str),
+    ) -> Result<Pass, StoreError> {
         let at = self.desk.store.now().await? + after;
-        self.desk.store.hand_back(self.claim, HandBack::Retry { at, counted, one_by_one }).await?;
+        let (events, error) = (self.events(), recovery::normalise(error));
+        let failure = NewFailure { events: &events, class: class.as_str(), error: &error };
+        self.desk.store.retry(self.claim, Retry { at, counted, one_by_one }, failure).await?;
         self.desk.turns.ring(self.claim.conversation, after);
         let outcome = if counted == 0 { "held" } else { "retried" };
         metrics::counter!(names::TURNS, "outcome" => outcome).increment(1);
