@@ -4,10 +4,8 @@ CARGO ?= cargo
 # Most tests wait for a server more than they compute.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: help setup test lint bench bench-build chaos chaos-figures
-# What `make chaos` breaks things by, for how long, and in which build: PROFILE=release for the optimised one.
-SEEDS ?= 1,2,3
-MINUTES ?= 6
+.PHONY: help setup test model chaos chaos-figures lint bench bench-build
+# PROFILE=release lets `make chaos` break the optimised build.
 BUILD = $(if $(filter release,$(PROFILE)),--release)
 
 help: ## tell the choices
@@ -20,11 +18,14 @@ test: setup ## start private servers and run every test on every backend
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 
+model: ## play SEEDS schedules of faults (20000) against the protocol, and every broken variant of it
+	MODEL_SEEDS=$(or $(SEEDS),20000) $(CARGO) test --profile model -p tests model:: -- --nocapture --test-threads 1
+
 lint: ## formatting and lints, warnings being errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-chaos: setup ## break everything for MINUTES, by each of SEEDS, and judge: make chaos SEEDS=1,2,3 MINUTES=30
+chaos: setup ## break everything for MINUTES, by each of SEEDS, and judge: SEEDS=1,2,3 MINUTES=30
 	$(CARGO) build --workspace --bins $(BUILD)
 	SEEDS=$(SEEDS) MINUTES=$(MINUTES) $(CARGO) test -p tests $(BUILD) -- --ignored --nocapture --exact chaos::for_minutes_on_end
 

@@ -120,8 +120,11 @@ async fn a_worker_whose_store_has_gone_without_a_word_gives_its_connections_up_a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "as long as MINUTES says: run it by `make chaos`"]
 async fn for_minutes_on_end() {
-    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    let seeds: Vec<u64> = setting("SEEDS", "1,2,3").split(',').map(|seed| seed.trim().parse().expect("a seed")).collect();
+    let setting = |name: &str, default: &str| {
+        std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+    };
+    let seeds: Vec<u64> =
+        setting("SEEDS", "1,2,3").split(',').map(|seed| seed.trim().parse().expect("a seed")).collect();
     let minutes: f64 = setting("MINUTES", "6").parse().expect("minutes");
     let each = Duration::from_secs_f64(minutes * 60.0 / seeds.len() as f64);
     let mut verdicts: Vec<Verdict> = Vec::new();

@@ -105,7 +105,10 @@ impl FromStr for Faults {
 
     fn from_str(text: &str) -> Result<Self, ParseFaultError> {
         let faults = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        faults.map(|part| fault(part).ok_or_else(|| ParseFaultError(part.to_owned()))).collect::<Result<_, _>>().map(Self)
+        faults
+            .map(|part| fault(part).ok_or_else(|| ParseFaultError(part.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -141,7 +144,10 @@ pub fn arm(faults: &Faults) {
     }
     let plan = faults.0.iter().map(|fault| (*fault, AtomicU32::new(0))).collect();
     if PLAN.set(plan).is_ok() {
-        tracing::warn!({ field::COUNT } = faults.0.len(), "HANDRAIL_FAULTS is set: this process will kill or stop itself");
+        tracing::warn!(
+            { field::COUNT } = faults.0.len(),
+            "HANDRAIL_FAULTS is set: this process will kill or stop itself"
+        );
         ARMED.store(true, Ordering::Release);
     }
 }
@@ -185,7 +191,9 @@ mod tests {
 
     #[test]
     fn what_arms_nothing_is_refused_by_name() {
-        for text in ["turn", "turn.claimed", "turn.claimed=faint", "nowhere=kill", "turn.claimed=kill@0", "turn.claimed=kill@x"] {
+        for text in
+            ["turn", "turn.claimed", "turn.claimed=faint", "nowhere=kill", "turn.claimed=kill@0", "turn.claimed=kill@x"]
+        {
             let error = text.parse::<Faults>().unwrap_err().to_string();
             assert!(error.contains(text) && error.contains("deliver.recorded"), "{error}");
         }

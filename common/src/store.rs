@@ -20,8 +20,10 @@ mod schema;
 mod sql;
 mod status;
 mod tally;
+mod tap;
 mod turn;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use attempts::AttemptEnd;
@@ -39,6 +41,7 @@ pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
+pub use tap::{Passing, Tap};
 pub use turn::{Commit, Committed, Pending, Position};
 
 use crate::config::{Keys, StoreUrl, Timing};
@@ -138,8 +141,26 @@ impl Store {
         clock: Clock,
         migrating: schema::Migrating,
     ) -> Result<Self, StoreError> {
-        let databases = schema::open(url, clock, migrating).await?;
-        Ok(Self {
+        Ok(Self::over(schema::open(url, clock, migrating).await?, keys, timing))
+    }
+
+    /// A store that lives in this process's memory under `name` and whose every statement passes `tap`: the protocol's
+    /// model test plays its schedules on it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn in_memory(
+        name: &str,
+        keys: &Keys,
+        timing: &Timing,
+        clock: Clock,
+        tap: Option<Arc<dyn Tap>>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::over(schema::open_in_memory(name, clock, tap).await?, keys, timing))
+    }
+
+    fn over(databases: schema::Databases, keys: &Keys, timing: &Timing) -> Self {
+        Self {
             main: databases.main,
             keys: databases.keys,
             renewal: databases.renewal,
@@ -147,7 +168,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
-        })
+        }
     }
 
     /// The store's clock.

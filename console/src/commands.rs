@@ -29,7 +29,5 @@ impl Actor {
 /// A name that was given, else the user's.
 pub(crate) fn actor_or_user(given: Option<&str>) -> String {
     let given = given.filter(|name| !name.trim().is_empty()).map(str::to_owned);
-    given
-        .or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| "operator".into())
+    given.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty())).unwrap_or_else(|| "operator".into())
 }

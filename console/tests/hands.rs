@@ -67,6 +67,8 @@ fn what_cannot_be_read_is_a_dead_letter_that_stays_until_a_build_can_read_it() {
     assert!(place.run(&["dead", "show", id, "--reveal"]).out.contains("this is no JSON"));
     assert!(place.run(&["dead", "replay", id]).error(1).contains("1 of 1 did not end well"));
     assert_eq!(place.run(&["dead", "list", "--state", "open", "--json"]).json()[0]["id"], letter["id"]);
-    assert!(place.run(&["dead", "list", "--source", "other"]).error(2).contains("no source is called 'other': whatsapp"));
+    assert!(
+        place.run(&["dead", "list", "--source", "other"]).error(2).contains("no source is called 'other': whatsapp")
+    );
     assert_eq!(up.stop(), Some(0));
 }

@@ -100,6 +100,8 @@ impl Ingress {
     /// # Errors
     /// [`StartError`] names the folder that cannot be used or the address that cannot be listened on.
     pub async fn bind(config: IngressConfig, publisher: Arc<dyn Publisher>) -> Result<Self, StartError> {
+        // Before the spool, which counts what it finds.
+        common::metrics::install().map_err(StartError::Metrics)?;
         let spool = match &config.spool {
             Some(spool) => Some(Spool::open(spool.folder.clone(), spool.max_bytes).await?),
             None => None,

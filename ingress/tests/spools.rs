@@ -56,7 +56,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("they are queued");
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
         numbers()
     }
 
@@ -104,6 +104,11 @@ async fn an_end_between_answer_and_drain_loses_nothing_and_the_heir_tells_whose_
     let home = tempfile::tempdir().unwrap();
     let first = spooling(home.path(), Mood::Disconnected).await;
     assert_accepted(&first.signed("whatsapp", BURST).await, 3);
+    for entry in std::fs::read_dir(home.path().join("spool")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let readable = String::from_utf8_lossy(&bytes);
+        assert!(!["15550100", "wamid", "Lima", "Sample"].iter().any(|private| readable.contains(private)));
+    }
     let running = Running::of(first);
     assert!(running.tallies().await.is_empty(), "its tallies did not arrive either");
     let heir = Running::of(spooling(home.path(), Mood::Confirm).await);

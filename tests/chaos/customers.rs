@@ -84,7 +84,14 @@ impl Diary {
     }
 
     /// Posts a body as a provider would, until it is accepted or nobody cares any more.
-    pub(crate) async fn insist(&self, house: &House, first: usize, body: String, event: EventId, message: Option<(usize, u32)>) -> bool {
+    pub(crate) async fn insist(
+        &self,
+        house: &House,
+        first: usize,
+        body: String,
+        event: EventId,
+        message: Option<(usize, u32)>,
+    ) -> bool {
         let begun = Instant::now();
         let told = Told { message, event: digits(event), first_posted: begun, accepted: None, accepted_at: None };
         let place = {

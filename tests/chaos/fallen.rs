@@ -124,6 +124,7 @@ async fn recover(house: &House, diary: &Diary, armed: Place, how: How, fallen: I
     }
     eventually("everybody is answered", async || all_answered(house, diary).await).await;
     let took = fallen.elapsed();
-    eventually("nothing is left", async || matches!(house.witness.unsettled().await, Ok(left) if left.is_nothing())).await;
+    eventually("nothing is left", async || matches!(house.witness.unsettled().await, Ok(left) if left.is_nothing()))
+        .await;
     took
 }

@@ -81,7 +81,8 @@ async fn judged(house: &House, diary: &Diary) -> Verdict {
         })
         .await;
     }
-    eventually("all is settled", async || matches!(house.witness.unsettled().await, Ok(left) if left.is_nothing())).await;
+    eventually("all is settled", async || matches!(house.witness.unsettled().await, Ok(left) if left.is_nothing()))
+        .await;
     let testimony = house.witness.testimony().await.expect("the store");
     let (told, arrivals) = (diary.told(), house.graph.sends());
     let verdict = oracle::judge(&Evidence { told, arrivals, testimony, taken: Vec::new(), inflicted: Vec::new() });
@@ -152,7 +153,8 @@ async fn rolling_restart() {
     };
     let ((), took) = tokio::join!(drip(&house, &diary, 20 + EACH..20 + 2 * EACH, RATE), restarting);
     let verdict = judged(&house, &diary).await;
-    let (calm, rolled) = (latencies(&house, &diary, 20..20 + EACH), latencies(&house, &diary, 20 + EACH..20 + 2 * EACH));
+    let (calm, rolled) =
+        (latencies(&house, &diary, 20..20 + EACH), latencies(&house, &diary, 20 + EACH..20 + 2 * EACH));
     let added = percentile(&rolled, 0.99) - percentile(&calm, 0.99);
     println!(
         "rolling restart of 3 workers at {RATE} messages/s (it took {:.1} s): {} messages, {} lost, {} doubled, {} unknown; \

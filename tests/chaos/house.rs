@@ -193,7 +193,9 @@ impl House {
                 let Plan { settings, .. } = Plan::on(Doors::Servers).await;
                 (settings["QUEUE_URL"].clone(), settings["DATABASE_URL"].clone())
             }
-            (None, _) => ["queue.db", "handrail.db"].map(|name| format!("sqlite://{}", folder.join(name).display())).into(),
+            (None, _) => {
+                ["queue.db", "handrail.db"].map(|name| format!("sqlite://{}", folder.join(name).display())).into()
+            }
         };
         let config = folder.join("handrail.toml");
         std::fs::write(&config, file).expect("our own folder");

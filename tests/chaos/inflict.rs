@@ -33,12 +33,7 @@ pub(crate) struct Inflicted {
 }
 
 /// Inflicts a schedule's faults at their times; returns once all are over.
-pub(crate) async fn run(
-    house: &Arc<House>,
-    moods: &Arc<Moods>,
-    schedule: &Schedule,
-    begun: Instant,
-) -> Vec<Inflicted> {
+pub(crate) async fn run(house: &Arc<House>, moods: &Arc<Moods>, schedule: &Schedule, begun: Instant) -> Vec<Inflicted> {
     let (mut tasks, mut inflicted) = (JoinSet::new(), Vec::new());
     for (at, fault) in schedule.faults.clone() {
         tokio::time::sleep_until((begun + at).into()).await;

@@ -27,12 +27,23 @@ impl Evidence {
         let Testimony { events, sends, letters, changes } = &self.testimony;
         let told = self.told.iter().map(|one| format!("{one:?}"));
         let arrivals = self.arrivals.iter().map(|one| {
-            format!("Arrival at {} to {} as {:?}, taken {}: {}", micros(one.at), one.to, one.callback_data, one.wamid.is_some(), one.text)
+            format!(
+                "Arrival at {} to {} as {:?}, taken {}: {}",
+                micros(one.at),
+                one.to,
+                one.callback_data,
+                one.wamid.is_some(),
+                one.text
+            )
         });
         let lines = told.chain(arrivals).chain(events.iter().map(|one| format!("{one:?}")));
-        let lines = lines.chain(sends.iter().map(|one| format!("{one:?}"))).chain(letters.iter().map(|one| format!("{one:?}")));
+        let lines =
+            lines.chain(sends.iter().map(|one| format!("{one:?}"))).chain(letters.iter().map(|one| format!("{one:?}")));
         let lines = lines.chain(changes.iter().map(|one| format!("{one:?}")));
-        lines.chain(self.taken.iter().map(|one| format!("{one:?}"))).chain(self.inflicted.iter().map(|one| format!("{one:?}"))).collect()
+        lines
+            .chain(self.taken.iter().map(|one| format!("{one:?}")))
+            .chain(self.inflicted.iter().map(|one| format!("{one:?}")))
+            .collect()
     }
 }
 

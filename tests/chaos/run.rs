@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::customers::{self, Diary, Moods};
+use super::file;
 use super::house::House;
 use super::inflict;
 use super::oracle::{self, Evidence, Verdict};
 use super::schedule::{Schedule, Size};
 use super::takeovers::Takeovers;
 use super::witness::Unsettled;
-use super::file;
 use crate::stack::Doors;
 
 /// How long after the last fault everything may take to settle. Holds back off for up to a minute.
@@ -27,7 +27,8 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let folder: PathBuf = folder.expect("a temporary folder").path().to_owned();
     eprintln!("{doors:?} in {}: {schedule}", folder.display());
     let house = Arc::new(House::build(doors.into(), &file(size.lease), &folder).await);
-    let (diary, moods, takeovers) = (Arc::new(Diary::default()), Arc::new(Moods::default()), Arc::new(Takeovers::default()));
+    let (diary, moods, takeovers) =
+        (Arc::new(Diary::default()), Arc::new(Moods::default()), Arc::new(Takeovers::default()));
     customers::mannered(&house, &moods, seed);
     let begun = Instant::now();
     let reporter = tokio::spawn(customers::report(house.clone(), diary.clone(), seed));

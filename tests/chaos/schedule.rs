@@ -94,7 +94,12 @@ pub(crate) enum Fault {
     Kill(Place, Duration),
     Stop(Place, Duration),
     /// The process is started anew and falls at the given passing of a step: killed, or stopped for a while.
-    Fall { place: Place, step: Step, nth: u32, stopped: Option<Duration> },
+    Fall {
+        place: Place,
+        step: Step,
+        nth: u32,
+        stopped: Option<Duration>,
+    },
     Rolling,
     BrokerRestart(Duration),
     BrokerStall(Duration),
@@ -312,7 +317,8 @@ mod tests {
     fn every_kind_of_fault_comes_before_any_comes_twice() {
         let kinds = ANYWHERE.len() + ON_SERVERS.len();
         let schedule = Schedule::draw(1, SIZE, Doors::Servers);
-        let first: std::collections::HashSet<_> = schedule.faults[..kinds].iter().map(|(_, fault)| fault.kind()).collect();
+        let first: std::collections::HashSet<_> =
+            schedule.faults[..kinds].iter().map(|(_, fault)| fault.kind()).collect();
         assert_eq!(first.len(), kinds);
     }
 }

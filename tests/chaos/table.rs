@@ -22,7 +22,9 @@ pub(crate) fn of(verdicts: &[Verdict]) -> String {
     let worst = faults.values().map(|(_, worst)| *worst).max().unwrap_or_default();
     let injected: usize = faults.values().map(|(count, _)| count).sum();
     let _written = writeln!(text, "| **all** | {injected} | {:.1} |", worst.as_secs_f64());
-    text.push_str("\n| messages | accepted | lost | doubled | reordered | late | unknown | take-overs | violations |\n");
+    text.push_str(
+        "\n| messages | accepted | lost | doubled | reordered | late | unknown | take-overs | violations |\n",
+    );
     text.push_str("|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     let cells = [
         sum(|verdict| verdict.messages),

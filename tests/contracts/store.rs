@@ -5,10 +5,10 @@
 
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
-mod dead_letters; // what died is kept, and can be tried again once
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
 mod dead_exports; // letters in a file are their deployment's own
 mod dead_history; // every failed attempt is known
+mod dead_letters; // what died is kept, and can be tried again once
 mod dead_replays; // frozen, in order, once, and confirmed by the worker
 mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once

@@ -101,7 +101,8 @@ async fn sqlite(url: &str) -> BTreeMap<String, Vec<String>> {
         let table: String = table.get("name");
         let columns = sqlx::query(AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")));
         let columns = columns.fetch_all(&mut store).await.unwrap();
-        let columns: Vec<String> = columns.iter().map(|row| format!("quote({})", row.get::<String, _>("name"))).collect();
+        let columns: Vec<String> =
+            columns.iter().map(|row| format!("quote({})", row.get::<String, _>("name"))).collect();
         let sql = format!("SELECT {} AS line FROM \"{table}\" ORDER BY 1", columns.join(" || '|' || "));
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut store).await.unwrap();
         found.insert(table, rows.iter().map(|row| row.get("line")).collect());

@@ -77,6 +77,23 @@ async fn a_second_call_for_the_same_joins_the_first(doors: Doors) {
     assert_eq!(told(&stack, &["dead", "replays"]).await.as_array().map(Vec::len), Some(1));
 }
 
+async fn who_joined_takes_over_when_the_first_dies(doors: Doors) {
+    let stack = with_parked(doors, 3).await;
+    let calls = stack.model.calls().len();
+    let arguments = ["--json", "dead", "replay", "--all", "--rate", "30/m"];
+    let first = stack.begin(&arguments);
+    stack.model.wait_for_calls(calls + 1).await.unwrap();
+    let second = stack.begin(&arguments);
+    eventually("the second has joined", async || second.said().contains("Joined replay")).await;
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.ended().await.0, None);
+    let (code, out, said) = second.ended().await;
+    assert_eq!(code, Some(0), "{out}\n{said}");
+    assert!(said.contains("going on with it"), "{said}");
+    stack.settled().await;
+    assert_answered_once(&stack, 3);
+}
+
 async fn a_ladder_halts_at_its_first_step_and_goes_on_when_the_cause_is_mended(doors: Doors) {
     let stack = with_parked(doors, 8).await;
     stack.model.always(ModelBehaviour::ContextTooLong);
@@ -113,6 +130,7 @@ async fn a_cancelled_replay_leaves_what_it_had_not_begun_open(doors: Doors) {
 on_every_backend!(
     a_replay_that_is_cut_off_is_gone_on_with_and_nobody_is_answered_twice,
     a_second_call_for_the_same_joins_the_first,
+    who_joined_takes_over_when_the_first_dies,
     a_ladder_halts_at_its_first_step_and_goes_on_when_the_cause_is_mended,
     a_cancelled_replay_leaves_what_it_had_not_begun_open,
 );

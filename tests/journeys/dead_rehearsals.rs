@@ -39,8 +39,11 @@ async fn a_dry_run_tells_every_verdict_and_changes_nothing(doors: Doors) {
     let conversation = stack.conversation_of(events[2]).await;
     let long_ago = Micros::wall() - std::time::Duration::from_secs(25 * 3_600);
     let conversation = literal(&stack, conversation.uuid());
-    tamper(&stack, &format!("UPDATE conversation SET last_inbound_at = {} WHERE id = {conversation}", moment(&stack, long_ago)))
-        .await;
+    tamper(
+        &stack,
+        &format!("UPDATE conversation SET last_inbound_at = {} WHERE id = {conversation}", moment(&stack, long_ago)),
+    )
+    .await;
     let conversation = stack.conversation_of(events[3]).await.to_string();
     told(&stack, &["conversation", "take", &conversation]).await;
     stack.settled().await;

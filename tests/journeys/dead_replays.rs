@@ -23,7 +23,8 @@ async fn a_group_of_failures_is_mended_and_replayed_in_order(doors: Doors) {
     assert_eq!((&group["count"], &group["open"], &group["contacts"]), (&json!(3), &json!(3), &json!(2)));
 
     let group = group["id"].as_str().unwrap();
-    let ended = told(&stack, &["dead", "replay", "--group", group, "--why", "the model is mended", "--by", "kim"]).await;
+    let ended =
+        told(&stack, &["dead", "replay", "--group", group, "--why", "the model is mended", "--by", "kim"]).await;
     assert_eq!((&ended["state"], &ended["count"], &ended["succeeded"]), (&json!("done"), &json!(3), &json!(3)));
     assert_eq!((&ended["who"], &ended["joined"]), (&json!("kim"), &json!(false)));
     assert_eq!(ended["hash"].as_str().map(str::len), Some(64));
@@ -101,9 +102,7 @@ async fn a_note_closes_a_letter_and_sends_nothing(doors: Doors) {
 }
 
 fn source(provider: &str) -> String {
-    format!(
-        "[[source]]\nname = \"shop\"\nprovider = \"{provider}\"\nsecrets = [\"${{WHATSAPP_APP_SECRET}}\"]\n"
-    )
+    format!("[[source]]\nname = \"shop\"\nprovider = \"{provider}\"\nsecrets = [\"${{WHATSAPP_APP_SECRET}}\"]\n")
 }
 
 async fn a_webhook_that_a_build_can_read_at_last_is_accepted_anew(doors: Doors) {

@@ -84,7 +84,11 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
     }
 }
 
-async fn round(desk: &Desk) -> Result<(), StoreError> {
+/// Every chore once.
+///
+/// # Errors
+/// [`StoreError::Unavailable`]; the next round does the rest.
+pub async fn round(desk: &Desk) -> Result<(), StoreError> {
     close_unknown_sends(desk).await?;
     return_floors(desk).await?;
     say_holding(desk).await

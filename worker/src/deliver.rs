@@ -133,7 +133,7 @@ impl Deliveries {
     fn refused(&self, claim: &DeliveryClaim, begun: &BegunSend, refusal: &Refusal, now: Micros) -> Finished {
         let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
         let failure = Failure::of_refusal(refusal);
-        match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
+        match recovery::decide(&failure, attempts, now.since(begun.created_at), (self.desk.dice)()) {
             Decision::RetryAfter(after) | Decision::OneByOne(after) | Decision::Alone(after) => {
                 again(now + after, refusal, false)
             }

@@ -34,6 +34,8 @@ pub struct Desk {
     pub turns: Bell,
     /// Rings for deliveries.
     pub deliveries: Bell,
+    /// Rolls recovery's jitter, from 0 to 1.
+    pub dice: fn() -> f64,
 }
 
 /// A limit for sources whose channel does not exist: such sends are refused later, whole.

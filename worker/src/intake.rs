@@ -59,7 +59,8 @@ pub async fn run(desk: Arc<Desk>, mut consumer: Box<dyn Consumer>, otherwise: Ot
     while running.join_next().await.is_some() {}
 }
 
-async fn take_in(desk: &Desk, delivery: Delivery, otherwise: Otherwise, stop: Stop) {
+/// Takes one delivery in, or says why not to the queue. Dropped half-way, it leaves the delivery to come again.
+pub async fn take_in(desk: &Desk, delivery: Delivery, otherwise: Otherwise, stop: Stop) {
     let opened = Envelope::decode(delivery.body.clone()).and_then(|envelope| {
         let inbound = envelope.open(&desk.queue_keys)?;
         Ok((envelope, inbound))

@@ -131,6 +131,7 @@ impl Worker {
             channels: Channels::of(&config.shared.sources, &timing),
             turns: turn_bell,
             deliveries: delivery_bell,
+            dice: rand::random::<f64>,
             timing,
         };
         Ok(Self {

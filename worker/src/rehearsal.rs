@@ -16,6 +16,7 @@ use common::providers;
 use common::seal::Keyring;
 use common::store::{DeadBody, DeadLetter, Scene, SceneMessage, Store, StoreError};
 
+use crate::StartError;
 use crate::channels::{Channels, split};
 use crate::models::{self, Answer, Model};
 use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Screened};
@@ -24,7 +25,6 @@ use crate::pipeline::llm::{self, Draft};
 use crate::pipeline::prompt::{PastLine, Prompt};
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
-use crate::StartError;
 
 /// Who would have spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,8 @@ impl Rehearsal {
         };
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
+            // The letter's own trouble, and no reason not to rehearse the others.
+            Err(StoreError::Sealed(error)) => Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string()))),
             played => played,
         }
     }
@@ -179,7 +181,12 @@ impl Rehearsal {
         let events = providers::parse_again(source, raw, kept.provider_id.as_deref());
         let still = events.iter().find_map(|inbound| match &inbound.event {
             Event::Unparsed { problem, .. } => Some(problem),
-            Event::Message(_) | Event::Status(_) | Event::Echo(_) | Event::Consent(_) | Event::Record { .. } => None,
+            Event::Message(_)
+            | Event::Status(_)
+            | Event::Echo(_)
+            | Event::Consent(_)
+            | Event::Record { .. }
+            | Event::Tally(_) => None,
         });
         Ok(still.map_or_else(|| recorded(letter), |problem| fails(letter, "unparsed", problem)))
     }

@@ -219,7 +219,7 @@ impl Store {
         let mut tx = self.main.begin().await?;
         let now = tx.now();
         let sql = "UPDATE outbox SET state = 'unknown', ended_at = $2, \
-                     error = CASE WHEN status = $5 THEN error ELSE 'sender_gone' END \
+                     error = CASE WHEN status = $5 THEN error ELSE 'sender_gone' END, closed_at = NULL \
                    WHERE conversation_id = $1 AND state = 'sending' \
                      AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 AND c.send_owner = $3 \
                                  AND c.send_fence = $4) \
@@ -324,7 +324,7 @@ impl Store {
             }
             Finished::Unknown { why } => {
                 let sql = "UPDATE outbox SET state = 'unknown', ended_at = $3, \
-                             error = CASE WHEN status = $5 THEN error ELSE $4 END \
+                             error = CASE WHEN status = $5 THEN error ELSE $4 END, closed_at = NULL \
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
                 tx.run(sql, args![id.uuid(), owner, now, why, Status::Failed.rank()]).await?;
             }
@@ -383,7 +383,8 @@ impl Store {
         rows.iter().map(open).collect()
     }
 
-    /// Closes an unknown send by policy: sent again under the same id, or left and listed for a person.
+    /// Closes an unknown send by policy: sent again under the same id, or left and listed for a person. One that is to
+    /// be sent again stays marked as closed: whatever comes before it begins, nobody may say that it was never sent.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -391,8 +392,8 @@ impl Store {
         let mut tx = self.main.begin().await?;
         let now = tx.now();
         let sql = if resend {
-            "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL WHERE id = $1 AND state = 'unknown' \
-               AND closed_at IS NULL RETURNING turn_id, dead_id"
+            "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL, closed_at = $2 \
+             WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL RETURNING turn_id, dead_id"
         } else {
             "UPDATE outbox SET closed_at = $2 WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL \
              RETURNING turn_id, dead_id"

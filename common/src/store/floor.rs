@@ -3,7 +3,7 @@
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SourceName};
+use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SendState, SourceName};
 
 /// What a take-over found.
 #[derive(Clone, Debug)]
@@ -239,17 +239,22 @@ impl Store {
 }
 
 /// Marks everything unsent that may not begin under the floor as it stands, by the rule of `may_begin`, and hands the
-/// messages it answered to the person.
+/// messages it answered to the person. What was to be sent again because nobody knows whether it arrived is not unsent:
+/// it stays unknown, and is not sent again.
 pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Result<(), StoreError> {
     let now = tx.now();
-    let sql = "UPDATE outbox SET state = 'superseded', ended_at = $2 \
+    let sql = "UPDATE outbox SET state = CASE WHEN closed_at IS NULL THEN 'superseded' ELSE 'unknown' END, ended_at = $2 \
                WHERE conversation_id = $1 AND state = 'queued' AND author <> 'person' \
                  AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 \
                              AND (c.floor = 'human' \
                                   OR (outbox.author = 'assistant' \
                                       AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
-               RETURNING turn_id, dead_id";
+               RETURNING turn_id, dead_id, state";
     for row in tx.all(sql, args![conversation.uuid(), now]).await? {
+        if row.word::<SendState>("state")? != SendState::Superseded {
+            super::dead::sent(tx, &row).await?;
+            continue;
+        }
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let sql = "UPDATE inbox SET state = 'handed_off', reason = 'superseded' \
                    WHERE turn_id = $1 AND state IN ('replied', 'joined')";

@@ -100,3 +100,25 @@ fn told(letter: &DeadLetter) -> Value {
         "why": letter.why,
     })
 }
+
+/// So many letters, in words.
+fn letters(count: impl TryInto<i64>) -> String {
+    match count.try_into().unwrap_or(i64::MAX) {
+        1 => "1 dead letter".to_owned(),
+        count => format!("{count} dead letters"),
+    }
+}
+
+/// The same rows for a narrow screen: moments to the second. Programs get them whole.
+fn brief(rows: &[Value], moments: &[&str]) -> Vec<Value> {
+    let mut rows = rows.to_vec();
+    for row in &mut rows {
+        for key in moments {
+            let short = row[*key].as_str().and_then(|moment| Some(moment.split_once('.')?.0.replace('T', " ")));
+            if let Some(short) = short {
+                row[*key] = short.into();
+            }
+        }
+    }
+    rows
+}

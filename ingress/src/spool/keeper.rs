@@ -118,9 +118,12 @@ impl Keeper {
     }
 
     fn commit(&mut self, bytes: &[u8], records: u64) -> Result<(), Refused> {
-        let began = Instant::now();
+        let (began, first) = (Instant::now(), self.folder.records() == 0);
         match self.folder.write(bytes, records) {
             Ok(()) => {
+                if first {
+                    tracing::warn!("the queue does not take what comes in; it waits in the spool");
+                }
                 metrics::counter!(names::SPOOLED).increment(records);
                 metrics::histogram!(names::SPOOL_SYNC_SECONDS).record(began.elapsed());
                 self.gate.kept(self.folder.records());

@@ -299,6 +299,28 @@ contract! {
         assert_eq!(states, [DeadState::Resolved, DeadState::Open]);
     }
 
+    async fn what_was_undeliverable_and_dies_in_its_turn_later_is_one_letter_that_can_be_replayed(shop) {
+        let arrival = shop.arrival(ANNA, text("hello"));
+        let queue = &shop.keys.shared.queue;
+        let envelope = common::envelope::Envelope::seal(arrival.header.clone(), &arrival.inbound, queue).unwrap();
+        assert!(shop.store.keep_undeliverable(Some(&arrival.header), envelope.bytes(), "unknown key").await.unwrap());
+        let frozen = freeze(&shop, &DeadFilter::default()).await;
+        dispatched(&shop, frozen.id).await;
+        // Nobody knows whether the caller's queue has it: a cancelled replay leaves it to the next.
+        assert!(shop.store.end_replay(frozen.id, ReplayState::Cancelled, "ops").await.unwrap());
+        let frozen = freeze(&shop, &DeadFilter::default()).await;
+        let dead = dispatched(&shop, frozen.id).await[0];
+        shop.admit(&arrival).await;
+        assert_eq!(shop.store.replay_progress(frozen.id).await.unwrap().succeeded, 1);
+        let conversation = shop.store.event(arrival.id()).await.unwrap().1.unwrap();
+        let claim = shop.claim_quiet(conversation).await;
+        let letter = shop.letter(&claim, arrival.id());
+        shop.commit(&claim, &[(arrival.id(), End::Dead, None)], &[], None, &[letter]).await.unwrap();
+        let letter = shop.store.dead_letter(dead).await.unwrap();
+        assert_eq!((letter.state, letter.conversation, letter.place), (DeadState::Open, Some(conversation), Some(1)));
+        assert_eq!(shop.store.replay(dead, "ops").await.unwrap(), conversation);
+    }
+
     async fn bytes_that_are_no_envelope_are_not_handed_to_the_queue(shop) {
         shop.store.keep_undeliverable(None, b"noise", "malformed").await.unwrap();
         let frozen = freeze(&shop, &DeadFilter::default()).await;

@@ -104,6 +104,8 @@ impl Turn<'_> {
         let call = llm::ask(&*self.desk.model, prompt, deadline);
         tokio::pin!(call);
         let mut watch = tokio::time::interval(self.desk.timing.renewal);
+        // A process that slept for hours asks once, not once for every renewal it missed.
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         watch.tick().await;
         loop {
             tokio::select! {

@@ -100,7 +100,7 @@ impl Turn<'_> {
         let failure = Failure::of_model(error, self.taken.len());
         let age = self.claim.at.since(self.claim.waiting_since);
         let attempts = u32::try_from(self.claim.attempts + 1).unwrap_or(u32::MAX);
-        match recovery::decide(&failure, attempts, age, rand::random()) {
+        match recovery::decide(&failure, attempts, age, (self.desk.dice)()) {
             Decision::RetryAfter(after) => self.retry(after, 1, false, (failure.class, &error.to_string())).await,
             // Held, not tried: what is everybody's trouble costs no message an attempt.
             Decision::Hold(after) | Decision::Pause(after) => {

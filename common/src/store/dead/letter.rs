@@ -136,6 +136,8 @@ pub struct DeadLetter {
     pub created_at: Micros,
     /// When it last changed.
     pub updated_at: Micros,
+    /// What it shares with others: see `dead_cause`.
+    pub(super) cause: String,
     /// The ingress that numbered its event, and the number.
     pub(super) numbered: Option<(Uuid, i64)>,
 }
@@ -205,6 +207,7 @@ pub(super) fn letter(row: &Row) -> Result<DeadLetter, StoreError> {
         replay: id("replay_id")?.map(ReplayId::from_uuid),
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
+        cause: row.get("cause")?,
         numbered: id("instance")?.zip(row.get::<Option<i64>>("sequence")?),
     })
 }

@@ -5,7 +5,7 @@ use super::super::StoreError;
 use super::super::sql::{Row, Tx, args};
 use super::NewDead;
 use super::history::{self, Line};
-use crate::domain::{ConversationId, DeadId, EventId, ItemState, SendId, WorkerId};
+use crate::domain::{ContactId, ConversationId, DeadId, EventId, ItemState, SendId, WorkerId};
 use crate::envelope::Header;
 
 /// What is known of a letter's birth beyond what it says of itself.
@@ -68,6 +68,8 @@ async fn reopen(tx: &mut Tx, letter: &NewDead, born: &Born<'_>) -> Result<Option
     let sql = "UPDATE dead SET state = 'open', stage = $3, class = $4, error = $5, fingerprint = $6, \
                  attempts = attempts + $7, policy = $8, build = $9, send_id = COALESCE($10, send_id), \
                  prompt = COALESCE($11, prompt), updated_at = $12, \
+                 conversation_id = COALESCE(conversation_id, $13), contact_id = COALESCE(contact_id, $14), \
+                 place = COALESCE(place, (SELECT first_seq FROM inbox i WHERE i.id = dead.event_id)), \
                  cause = $6 || ' ' || source || CASE WHEN tags = '' THEN '' ELSE ' ' || tags END \
                WHERE id = (SELECT id FROM dead WHERE (event_id = $1 OR id = $2) \
                              AND state IN ('replaying', 'resolved') ORDER BY state, updated_at DESC LIMIT 1) \
@@ -86,6 +88,8 @@ async fn reopen(tx: &mut Tx, letter: &NewDead, born: &Born<'_>) -> Result<Option
         letter.send_id.map(SendId::uuid),
         born.prompt.as_deref(),
         now,
+        letter.conversation.map(ConversationId::uuid),
+        letter.contact.map(ContactId::uuid),
     ];
     let Some(row) = tx.maybe(sql, values).await? else { return Ok(None) };
     write_cause(tx, letter, &row).await?;
@@ -108,7 +112,7 @@ async fn write(tx: &mut Tx, letter: &NewDead, born: &Born<'_>) -> Result<bool, S
         letter.event_id.map(EventId::uuid),
         letter.send_id.map(SendId::uuid),
         letter.conversation.map(ConversationId::uuid),
-        letter.contact.map(crate::domain::ContactId::uuid),
+        letter.contact.map(ContactId::uuid),
         &letter.source,
         letter.stage,
         &letter.class,

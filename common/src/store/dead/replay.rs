@@ -237,6 +237,15 @@ impl Store {
             return Ok(false);
         }
         if state == ReplayState::Cancelled {
+            // What only the caller could have ended is nobody's now: it is open again.
+            let sql = "UPDATE dead SET state = 'open', updated_at = $2 \
+                       WHERE state = 'replaying' AND class IN ('unparsed', 'undeliverable') \
+                         AND id IN (SELECT dead_id FROM replay_item WHERE replay_id = $1 AND state = 'running') \
+                       RETURNING id";
+            for row in tx.all(sql, args![id.uuid(), now]).await? {
+                let dead = DeadId::from_uuid(row.get("id")?);
+                super::outcome::settle_item(&mut tx, dead, ItemState::Left, None).await?;
+            }
             let sql = "UPDATE replay_item SET state = 'left', ended_at = $2 WHERE replay_id = $1 AND state = 'waiting'";
             tx.run(sql, args![id.uuid(), now]).await?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Words (group, class, stage, source, text) are looked for among the causes, which are few; letters are then taken
 //! from the index of each cause, eight causes to a statement, each looking no further back than the page that is
-//! already full. Nothing depends on how the engine weighs a filter: every statement has one index that fits it.
+//! already full; of many causes, the newest letters are looked at first. Nothing depends on how the engine weighs a filter: every statement has one index that fits it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,6 +19,11 @@ pub(super) type Place = (Micros, Uuid);
 
 /// Before everything, for a list from the newest.
 pub(super) const NEWEST: Place = (Micros(i64::MAX), Uuid::nil());
+
+/// So many causes are asked one by one; of more, the newest letters are looked at first.
+const FEW_CAUSES: usize = 24;
+/// Letters looked at when there are many causes.
+const MOST_LOOKED_AT: i64 = 4_000;
 
 macro_rules! window {
     () => {
@@ -215,13 +220,7 @@ impl<'f> Search<'f> {
             By::Contact(id) => self.of_person(tx, PAGE_OF_CONTACT, *id, (before, from, limit)).await,
             By::Conversation(id) => self.of_person(tx, PAGE_OF_CONVERSATION, *id, (before, from, limit)).await,
             By::Causes(causes) => of_causes(tx, causes, state, (before, from, limit)).await,
-            By::Time => {
-                let (sql, values): (_, &[_]) = match state {
-                    Some(state) => (PAGE_OF_STATE, args![before.0, before.1, from.0, from.1, limit, state]),
-                    None => (PAGE, args![before.0, before.1, from.0, from.1, limit]),
-                };
-                tx.all(sql, values).await?.iter().map(letter).collect()
-            }
+            By::Time => of_time(tx, state, (before, from, limit)).await,
         }
     }
 
@@ -346,12 +345,47 @@ impl<'f> Search<'f> {
     }
 }
 
+/// Many causes are likely among the newest letters, whatever they died of: a page that is full of those is the answer,
+/// and so is all that there is. `None`: neither, and each cause must be asked.
+async fn among_the_newest(
+    tx: &mut Tx,
+    causes: &[String],
+    state: Option<&str>,
+    (before, from, limit): (Place, Place, i64),
+) -> Result<Option<Vec<DeadLetter>>, StoreError> {
+    let looked_at = (limit.saturating_mul(8)).min(MOST_LOOKED_AT);
+    let rows = of_time(tx, state, (before, from, looked_at)).await?;
+    let all = i64::try_from(rows.len()).unwrap_or(i64::MAX) < looked_at;
+    let wanted: HashSet<&str> = causes.iter().map(String::as_str).collect();
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut letters: Vec<_> = rows.into_iter().filter(|letter| wanted.contains(letter.cause.as_str())).collect();
+    letters.truncate(most);
+    Ok((all || letters.len() == most).then_some(letters))
+}
+
+async fn of_time(
+    tx: &mut Tx,
+    state: Option<&str>,
+    (before, from, limit): (Place, Place, i64),
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let (sql, values): (_, &[_]) = match state {
+        Some(state) => (PAGE_OF_STATE, args![before.0, before.1, from.0, from.1, limit, state]),
+        None => (PAGE, args![before.0, before.1, from.0, from.1, limit]),
+    };
+    tx.all(sql, values).await?.iter().map(letter).collect()
+}
+
 async fn of_causes(
     tx: &mut Tx,
     causes: &[String],
     state: Option<&str>,
     (before, mut from, limit): (Place, Place, i64),
 ) -> Result<Vec<DeadLetter>, StoreError> {
+    if causes.len() > FEW_CAUSES
+        && let Some(letters) = among_the_newest(tx, causes, state, (before, from, limit)).await?
+    {
+        return Ok(letters);
+    }
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut newest: BTreeMap<(Micros, Uuid), DeadLetter> = BTreeMap::new();
     for chunk in causes.chunks(8) {

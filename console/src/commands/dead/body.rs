@@ -66,16 +66,19 @@ pub(super) fn said(inbound: &Inbound) -> String {
             Content::Unreadable(what) => format!("[{what}]"),
         },
         Event::Unparsed { raw, .. } => String::from_utf8_lossy(raw).into_owned(),
-        Event::Status(_) | Event::Consent(_) | Event::Record { .. } => String::new(),
+        Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Tally(_) => String::new(),
     }
 }
 
 fn event(inbound: &Inbound, reveal: bool) -> Value {
     let size = match &inbound.event {
         Event::Unparsed { raw, .. } => raw.len(),
-        Event::Message(_) | Event::Echo(_) | Event::Status(_) | Event::Consent(_) | Event::Record { .. } => {
-            said(inbound).chars().count()
-        }
+        Event::Message(_)
+        | Event::Echo(_)
+        | Event::Status(_)
+        | Event::Consent(_)
+        | Event::Record { .. }
+        | Event::Tally(_) => said(inbound).chars().count(),
     };
     let mut value = json!({"kind": inbound.event.kind().as_str(), "size": size, "text": null, "party": null});
     if reveal {

@@ -6,7 +6,7 @@ use common::store::DiscardRefused;
 use serde_json::{Value, json};
 
 use super::select::{Chosen, Pages};
-use super::{COLUMNS, told};
+use super::{COLUMNS, letters, told};
 use crate::commands::Actor;
 use crate::consent;
 use crate::context::Context;
@@ -69,11 +69,11 @@ impl Discard {
             return Ok(());
         }
         let count = ids.len();
-        consent::or_ask(self.yes, &format!("Discard {count} dead letter(s)? They will never be answered."))?;
+        consent::or_ask(self.yes, &format!("Discard {}? What they ask will never be answered.", letters(count)))?;
         store.discard_dead(&ids, &self.actor.name(), &self.why).await?;
         let state = DeadState::Discarded.as_str();
         let value = json!({"ids": ids, "state": state, "count": count, "why": self.why});
-        context.output.object(&value, || format!("{count} dead letter(s) discarded."));
+        context.output.object(&value, || format!("{} discarded.", letters(count)));
         Ok(())
     }
 }

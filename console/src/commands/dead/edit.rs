@@ -115,9 +115,12 @@ fn in_editor(kept: &Inbound) -> Result<DeadEdit, Failure> {
     let before = match &kept.event {
         Event::Message(Content::Text(text)) => text.clone().into_bytes(),
         Event::Unparsed { raw, .. } => raw.clone(),
-        Event::Message(_) | Event::Echo(_) | Event::Status(_) | Event::Consent(_) | Event::Record { .. } => {
-            serde_json::to_vec_pretty(kept).unwrap_or_default()
-        }
+        Event::Message(_)
+        | Event::Echo(_)
+        | Event::Status(_)
+        | Event::Consent(_)
+        | Event::Record { .. }
+        | Event::Tally(_) => serde_json::to_vec_pretty(kept).unwrap_or_default(),
     };
     let told = |error: std::io::Error| Failure::cannot_run(format!("the editor's file cannot be used: {error}"));
     let mut file = tempfile::Builder::new().prefix("handrail-edit-").suffix(".txt").tempfile().map_err(told)?;
@@ -140,8 +143,11 @@ fn in_editor(kept: &Inbound) -> Result<DeadEdit, Failure> {
             Ok(DeadEdit::Text(edited))
         }
         Event::Unparsed { .. } => Ok(DeadEdit::Raw(after)),
-        Event::Message(_) | Event::Echo(_) | Event::Status(_) | Event::Consent(_) | Event::Record { .. } => {
-            as_event(&after, "the editor's file")
-        }
+        Event::Message(_)
+        | Event::Echo(_)
+        | Event::Status(_)
+        | Event::Consent(_)
+        | Event::Record { .. }
+        | Event::Tally(_) => as_event(&after, "the editor's file"),
     }
 }

@@ -11,6 +11,7 @@ use common::domain::DeadState;
 use common::store::{DeadExport, DeadFilter, ImportRefused};
 use serde_json::json;
 
+use super::letters;
 use super::select::{self, Which};
 use crate::commands::Actor;
 use crate::context::Context;
@@ -73,8 +74,9 @@ impl Export {
             .map_err(|error| Failure::found(format!("the letters cannot be written: {error}")))?;
         output::data(&text);
         let count = export.letters.len();
-        let bodies = if self.reveal { "with their bodies, sealed" } else { "without their bodies (--reveal keeps them)" };
-        output::say(&format!("{count} of {all} dead letter(s) exported, {bodies}."));
+        let bodies =
+            if self.reveal { "with their bodies, sealed" } else { "without their bodies (--reveal keeps them)" };
+        output::say(&format!("{count} of {} exported, {bodies}.", letters(all)));
         Ok(())
     }
 }
@@ -83,10 +85,13 @@ impl Import {
     pub(super) async fn run(&self, context: &Context) -> Answer {
         let name = self.file.display().to_string();
         let refuse = |why: String| Failure::found(format!("{name}: {why}"));
-        let bytes = read(&self.file).map_err(|error| Failure::cannot_run(format!("{name}: cannot be read: {error}")))?;
+        let bytes =
+            read(&self.file).map_err(|error| Failure::cannot_run(format!("{name}: cannot be read: {error}")))?;
         let export: DeadExport = serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            refuse(format!("this is no whole export (line {line}, column {column}): make it again; nothing was imported"))
+            refuse(format!(
+                "this is no whole export (line {line}, column {column}): make it again; nothing was imported"
+            ))
         })?;
         let store = context.store().await?;
         let imported = match store.import_dead(&export, &self.actor.name()).await {
@@ -97,7 +102,7 @@ impl Import {
         let value = json!({"ids": imported.letters, "count": imported.letters.len(), "known": imported.known,
                            "erased": imported.erased, "bare": imported.bare});
         context.output.object(&value, || {
-            let mut words = format!("{} dead letter(s) imported", imported.letters.len());
+            let mut words = format!("{} imported", letters(imported.letters.len()));
             if imported.known > 0 {
                 words += &format!(", {} are here already", imported.known);
             }

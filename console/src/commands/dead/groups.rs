@@ -5,6 +5,7 @@ use common::domain::DeadState;
 use common::store::{DeadFilter, DeadGroup, Store};
 use serde_json::{Value, json};
 
+use super::brief;
 use super::select::{self, Which};
 use crate::context::Context;
 use crate::failure::{Answer, Failure};
@@ -48,6 +49,7 @@ impl Groups {
             Some(build) => format!("Nothing died for the first time with build {build}."),
             None => "No dead letter matches.".to_owned(),
         };
+        let rows = if context.output.json() { rows } else { brief(&rows, &["first_at", "last_at"]) };
         context.output.list(&rows, &columns, &nothing);
         Ok(())
     }

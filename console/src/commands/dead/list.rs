@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::select::{self, Pages, Which};
-use super::{COLUMNS, body, told};
+use super::{COLUMNS, body, brief, letters, told};
 use crate::commands::Actor;
 use crate::context::Context;
 use crate::failure::{Answer, Failure};
@@ -41,24 +41,25 @@ impl List {
         let settings = context.settings()?;
         let store = settings.open_store().await?;
         let filter = self.which.filter(&settings, &store, self.state).await?;
-        let letters = match &self.body {
+        let found = match &self.body {
             Some(text) => self.saying(&store, &filter, text).await?,
             None => self.newest(&store, &filter).await?,
         };
-        let rows: Vec<Value> = letters.iter().map(told).collect();
+        let rows: Vec<Value> = found.iter().map(told).collect();
+        let rows = if context.output.json() { rows } else { brief(&rows, &["at"]) };
         context.output.list(&rows, &COLUMNS, "No dead letter matches.");
         Ok(())
     }
 
     async fn newest(&self, store: &Store, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
-        let letters = store.dead_letters(&DeadFilter { limit: self.limit, ..filter.clone() }).await?;
-        if i64::try_from(letters.len()).unwrap_or(i64::MAX) == self.limit {
+        let newest = store.dead_letters(&DeadFilter { limit: self.limit, ..filter.clone() }).await?;
+        if i64::try_from(newest.len()).unwrap_or(i64::MAX) == self.limit {
             let all = store.dead_count(filter).await?;
             if all > self.limit {
                 output::say(&format!("{} of {all} that match, the newest; --limit shows more.", self.limit));
             }
         }
-        Ok(letters)
+        Ok(newest)
     }
 
     /// Opens every letter that the filters leave, a page at a time.
@@ -70,11 +71,12 @@ impl List {
         let count = store.dead_count(filter).await?;
         if count > MOST_OPENED {
             return Err(Failure::cannot_run(format!(
-                "{count} letters match, and --body opens at most {MOST_OPENED}: narrow them with --since, --group, \
-                 --source or --contact; none was opened"
+                "{} match, and --body opens at most {MOST_OPENED}: narrow them with --since, --group, \
+                 --source or --contact; none was opened",
+                letters(count)
             )));
         }
-        store.audit(&self.actor.name(), "dead.search", &format!("{count} letters"), None).await?;
+        store.audit(&self.actor.name(), "dead.search", &letters(count), None).await?;
         let progress = Progress::of("opening", u64::try_from(count).unwrap_or(0));
         let (mut found, mut opened, mut pages) = (Vec::new(), 0, Pages::of(store, filter));
         loop {
@@ -87,8 +89,7 @@ impl List {
                 let opened = body::open(store, &letter).await?;
                 Ok::<_, Failure>(opened.says(&wanted).then_some(letter))
             };
-            let hits: Vec<Option<DeadLetter>> =
-                stream::iter(page).map(says).buffered(WIDTH).try_collect().await?;
+            let hits: Vec<Option<DeadLetter>> = stream::iter(page).map(says).buffered(WIDTH).try_collect().await?;
             found.extend(hits.into_iter().flatten());
             progress.at(opened);
             if i64::try_from(found.len()).unwrap_or(i64::MAX) >= self.limit {

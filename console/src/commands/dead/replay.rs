@@ -17,8 +17,8 @@ use common::domain::{ReplayId, ReplayMode, ReplayState};
 use common::store::{DeadFilter, NewReplay, Replay as Kept, ReplayRefused, Store};
 use serde_json::Value;
 
-use super::NO_REASON;
 use super::select::Chosen;
+use super::{NO_REASON, brief, letters};
 use crate::commands::actor_or_user;
 use crate::consent;
 use crate::context::{Context, Settings};
@@ -29,7 +29,9 @@ use ladder::Threshold;
 use pace::Rate;
 
 #[derive(Debug, Args)]
-#[command(override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list")]
+#[command(
+    override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list"
+)]
 pub(crate) struct Replay {
     #[command(flatten)]
     chosen: Chosen,
@@ -127,7 +129,7 @@ impl Replay {
     async fn freeze(&self, context: &Context, settings: Settings, store: Store, filter: &DeadFilter) -> Answer {
         let count = store.dead_count(filter).await?;
         if count > 1 {
-            consent::or_ask_on_terminal(self.yes, &format!("{count} dead letters match. Replay them all?"))?;
+            consent::or_ask_on_terminal(self.yes, &format!("{} match. Replay them all?", letters(count)))?;
         }
         let new = NewReplay {
             who: self.who(),
@@ -141,8 +143,8 @@ impl Replay {
         let frozen = store.freeze_replay(&DeadFilter { state: None, ..filter.clone() }, &new).await?;
         let (count, hash, id) = (frozen.count, &frozen.hash, frozen.id);
         output::say(&match frozen.joined {
-            true => format!("Joined replay {id}: {count} dead letter(s), selection {hash}."),
-            false => format!("Replay {id}: {count} dead letter(s) frozen, selection {hash}."),
+            true => format!("Joined replay {id}: {}, selection {hash}.", letters(count)),
+            false => format!("Replay {id}: {} frozen, selection {hash}.", letters(count)),
         });
         let kept = store.replay_of(id).await?;
         self.drive(context, settings, store, kept, frozen.joined, frozen.joined).await
@@ -156,7 +158,7 @@ impl Replay {
             }
             ReplayState::Running | ReplayState::Halted => {
                 let (ended, total, hash) = (kept.progress.ended(), kept.progress.total, &kept.hash);
-                output::say(&format!("Replay {id}: {ended} of {total} dead letter(s) have ended, selection {hash}."));
+                output::say(&format!("Replay {id}: {ended} of {} ended so far, selection {hash}.", letters(total)));
                 self.reopen(&store, &kept).await?;
                 self.drive(context, settings, store, kept, true, false).await
             }
@@ -199,7 +201,7 @@ impl Replay {
 
     async fn cancel(&self, context: &Context, store: &Store, id: ReplayId) -> Answer {
         let open = store.replay_of(id).await?.progress.waiting;
-        consent::or_ask_on_terminal(self.yes, &format!("Cancel replay {id}? {open} letter(s) have not begun."))?;
+        consent::or_ask_on_terminal(self.yes, &format!("Cancel replay {id}? {} not begun.", letters(open)))?;
         if !store.end_replay(id, ReplayState::Cancelled, &self.who()).await? {
             return Err(Failure::found(format!("replay {id} had ended already")));
         }
@@ -221,6 +223,7 @@ impl Replay {
 impl Replays {
     pub(super) async fn run(&self, context: &Context) -> Answer {
         let rows: Vec<Value> = context.store().await?.replays(self.open).await?.iter().map(report::summary).collect();
+        let rows = if context.output.json() { rows } else { brief(&rows, &["at"]) };
         let columns = [
             ("replay", "id"),
             ("state", "state"),

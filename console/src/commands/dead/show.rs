@@ -111,7 +111,9 @@ fn words(value: &Value) -> String {
     let known = keys.iter().map(|(heading, key)| (heading, output::text(&value[*key])));
     let mut lines: Vec<String> = known.filter(|(_, said)| !said.is_empty()).map(|(h, said)| line(h, &said)).collect();
     lines.extend(position_in_words(&value["position"]).map(|said| line("position", &said)));
-    lines.extend(body_in_words(&value["event"]).map(|(kind, said)| format!("{}\n{}", line("kind", &kind), line("said", &said))));
+    lines.extend(
+        body_in_words(&value["event"]).map(|(kind, said)| format!("{}\n{}", line("kind", &kind), line("said", &said))),
+    );
     lines.push(line("a replay", &rehearse::verdict_in_words(&value["replay_would"])));
     lines.extend(edit_in_words(&value["edit"]));
     lines.extend(history_in_words(&value["history"]));

@@ -11,6 +11,7 @@ use common::shutdown::{self, Stop};
 use common::store::{Progress, Replay, Store, StoreError};
 use tokio::time::Instant;
 
+use super::super::letters;
 use super::handing::Handing;
 use super::ladder::{Allowed, Ladder, Threshold};
 use super::pace::{Pace, Rate};
@@ -211,7 +212,10 @@ impl<'a> Drive<'a> {
 
     fn wake(&self, seen: &Seen, allowed: i64) -> Instant {
         let look = seen.at + LOOK;
-        let may_go = allowed > 0 && !seen.blocked && self.follows_since.is_none() && seen.progress.running < self.most_under_way();
+        let may_go = allowed > 0
+            && !seen.blocked
+            && self.follows_since.is_none()
+            && seen.progress.running < self.most_under_way();
         if may_go { look.min(self.pace.next().max(Instant::now() + BEAT)) } else { look }
     }
 
@@ -232,7 +236,8 @@ impl<'a> Drive<'a> {
 
     fn tell(&self, progress: &Progress) {
         self.bar.at(u64::try_from(progress.ended()).unwrap_or(0));
-        let mut words = format!("{} ended well, {} failed, {} under way", progress.succeeded, progress.failed, progress.running);
+        let mut words =
+            format!("{} ended well, {} failed, {} under way", progress.succeeded, progress.failed, progress.running);
         if let Some(rate) = self.rate {
             words += &format!(", at {rate}");
         }
@@ -249,9 +254,10 @@ impl<'a> Drive<'a> {
         seen.told = Some(now);
         let (id, running, quiet) = (self.id, seen.progress.running, now.duration_since(seen.moved).as_secs());
         self.bar.say(&format!(
-            "Nothing has moved for {quiet} s: {running} letter(s) wait for a worker to end them. Is one running, and does \
-             its model answer? Still waiting; Ctrl-C leaves the replay to be gone on with by `handrail dead replay \
-             --resume {id}`."
+            "Nothing has moved for {quiet} s: {} under way and not ended by a worker. Is one running, and does its model \
+             answer? Still waiting; Ctrl-C leaves the replay to be gone on with by `handrail dead replay \
+             --resume {id}`.",
+            letters(running)
         ));
     }
 

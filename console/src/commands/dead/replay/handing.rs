@@ -95,7 +95,12 @@ impl<'a> Handing<'a> {
         let events = providers::parse_again(source, &raw, kept.provider_id.as_deref());
         let still = events.iter().find_map(|inbound| match &inbound.event {
             Event::Unparsed { problem, .. } => Some(problem.clone()),
-            Event::Message(_) | Event::Status(_) | Event::Echo(_) | Event::Consent(_) | Event::Record { .. } => None,
+            Event::Message(_)
+            | Event::Status(_)
+            | Event::Echo(_)
+            | Event::Consent(_)
+            | Event::Record { .. }
+            | Event::Tally(_) => None,
         });
         still.map_or(Ok(events), |problem| Err(StillUnread::Because(problem)))
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use worker::rehearsal::{Rehearsal, Verdict};
 
 use super::super::select::Pages;
-use super::super::told;
+use super::super::{letters, told};
 use crate::context::{Context, Settings};
 use crate::failure::{Answer, Failure};
 use crate::output::{self, table};
@@ -37,7 +37,7 @@ pub(super) async fn run(
         return Err(Failure::found("no open dead letter matches: nothing to rehearse"));
     }
     if reveal {
-        store.audit(who, "dead.reveal", &format!("{count} letters rehearsed"), None).await?;
+        store.audit(who, "dead.reveal", &format!("{} rehearsed", letters(count)), None).await?;
     }
     let progress = Progress::of("rehearsing", u64::try_from(count).unwrap_or(0));
     let (mut rows, mut pages) = (Vec::new(), Pages::of(store, filter));
@@ -149,6 +149,6 @@ fn words(value: &Value) -> String {
         .filter(|(_, count)| count.as_u64() != Some(0))
         .map(|(word, count)| format!("{count} {}", word.replace('_', " ")))
         .collect();
-    let summary = format!("{} dead letter(s): {}. Nothing was changed.", value["count"], counted.join(", "));
+    let summary = format!("{}: {}. Nothing was changed.", letters(rows.len()), counted.join(", "));
     format!("{}\n{more}{summary}", table(shown, &columns).trim_fmt())
 }
