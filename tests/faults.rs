@@ -24,7 +24,7 @@ use crate::contracts::eventually;
 use crate::stack::{Process, SHORT_WAITS, Stack, WHATSAPP};
 
 /// A `handrail.toml` with these sources, and the usual short waits but for those named.
-fn file(sources: &str, waits: &[(&str, f64)]) -> String {
+pub(crate) fn file(sources: &str, waits: &[(&str, f64)]) -> String {
     let kept = |line: &&str| !waits.iter().any(|(name, _)| line.starts_with(name));
     let usual: Vec<&str> = SHORT_WAITS.lines().filter(kept).collect();
     let own: Vec<String> = waits.iter().map(|(name, seconds)| format!("{name} = {seconds:?}")).collect();
@@ -80,13 +80,13 @@ pub(crate) fn policy_text(key: &str) -> String {
 }
 
 /// The numbers after `#` in a text, in order.
-fn marks(text: &str) -> Vec<u32> {
+pub(crate) fn marks(text: &str) -> Vec<u32> {
     let after = text.split('#').skip(1);
     after.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).collect()
 }
 
 /// What a model says that repeats the marks of everything it is asked now.
-fn repeat_marks(call: &ModelCall) -> String {
+pub(crate) fn repeat_marks(call: &ModelCall) -> String {
     let asked: Vec<&str> = call.lines.iter().rev().take_while(|(role, _)| role == "user").map(|(_, t)| &**t).collect();
     let marks: Vec<String> = asked.iter().rev().flat_map(|text| marks(text)).map(|mark| format!("#{mark}")).collect();
     format!("About {}.", marks.join(" "))

@@ -8,6 +8,7 @@
     reason = "a test's helper fails as a test does, and shows what it knows"
 )]
 
+mod chaos; // faults by the dozen, from a seed, and a judge
 mod compose; // compose.yaml and the Dockerfile name what exists
 mod contracts; // one suite for each door, run on every backend
 mod faults; // what becomes of messages when things die

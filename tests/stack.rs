@@ -176,7 +176,7 @@ drain_seconds = 10
 confirm_seconds = 5
 ";
 
-async fn open_store(settings: &HashMap<String, String>) -> Store {
+pub(crate) async fn open_store(settings: &HashMap<String, String>) -> Store {
     let vars = Vars::from_map(settings.clone());
     let mut findings = Findings::new(Mode::Development);
     let keys = Keys::load(&vars, &mut findings).expect("keys");

@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context) -> Answer {
     let stop =
         shutdown::on_signals().map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))?;
     let house = House::start(&context.vars).await?;
+    common::steps::arm(&house.config.faults);
     context::warn(&house.warnings);
     output::say(&house.told());
     if context.output.json() {

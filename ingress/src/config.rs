@@ -11,6 +11,7 @@ use common::config::{
 };
 use common::domain::{Micros, Provider, SourceName};
 use common::providers;
+use common::steps::Faults;
 
 /// How long a peer may take to send a body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,8 @@ pub struct IngressConfig {
     pub sources: HashMap<SourceName, Source>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// `HANDRAIL_FAULTS`: the steps at which this process falls, for tests.
+    pub faults: Faults,
     /// What is unsafe, yet allowed in development.
     pub warnings: Vec<Problem>,
     /// What is safe and might yet be done better.
@@ -94,6 +97,7 @@ impl IngressConfig {
             spool,
             sources: config.sources.clone(),
             timing: config.timing.clone(),
+            faults: config.faults.clone(),
             warnings: Vec::new(),
             hints,
             clock: Micros::wall,

@@ -31,6 +31,7 @@ async fn run() -> Result<(), StartError> {
     for warning in &config.warnings {
         tracing::warn!(setting = %warning.setting, error = %warning.why, "unsafe setting; production refuses it");
     }
+    common::steps::arm(&config.faults);
     for hint in &config.hints {
         tracing::info!(setting = %hint.setting, error = %hint.why, "worth a thought");
     }

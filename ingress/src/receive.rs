@@ -17,6 +17,7 @@ use common::domain::{Inbound, Micros, Receipt};
 use common::envelope::{Envelope, Header, MAX_BYTES};
 use common::queue::PublishError;
 use common::signature::{self, Verified};
+use common::steps::{self, Step};
 use common::{metrics as names, providers};
 use face::Peer;
 use futures_util::StreamExt;
@@ -56,7 +57,9 @@ async fn take_in(door: &Door, entrance: &Entrance, visit: &Visit, request: Reque
     let verified = verify(entrance, &parts.headers, body, received_at)?;
     let events = providers::parse(&entrance.source, &verified);
     let letters = seal(door, entrance, visit, &verified, &events, received_at)?;
+    steps::reached(Step::IngressSealed);
     let receipts = hand_over(door, entrance, letters, received_at).await?;
+    steps::reached(Step::IngressConfirmed);
     Ok(accepted(entrance, visit, &receipts))
 }
 

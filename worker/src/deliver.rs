@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::domain::{ConversationId, DeadId, Micros};
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend, StoreError};
 use common::telemetry::field;
 use tracing::Instrument;
@@ -41,6 +42,7 @@ impl Work for Deliveries {
             let Some(mut claim) = self.desk.store.claim_delivery(conversation, self.desk.worker).await? else {
                 return Ok(());
             };
+            steps::reached(Step::DeliverClaimed);
             self.drain(&mut claim).await
         };
         let delivered: Result<(), StoreError> = delivered.instrument(span).await;
@@ -88,7 +90,7 @@ impl Deliveries {
 
     /// The channel is out, so nothing begins; its gate wakes the conversation.
     async fn hold(&self, claim: &mut DeliveryClaim, held: Held) -> Result<(), StoreError> {
-        let at = self.desk.store.now().await? + outages::patience(held, rand::random());
+        let at = self.desk.store.now().await? + outages::patience(held, (self.desk.dice)());
         self.desk.store.release_delivery(claim, Some(at)).await?;
         if let Some(gate) = self.desk.outages.channel(&claim.source) {
             gate.keep(claim.conversation, at);
@@ -97,6 +99,7 @@ impl Deliveries {
     }
 
     async fn send(&self, claim: &DeliveryClaim, begun: BegunSend, leave: Option<Leave>) -> Result<(), StoreError> {
+        steps::reached(Step::DeliverBegun);
         let outgoing = Outgoing {
             send_id: begun.id,
             conversation: claim.conversation,
@@ -121,6 +124,7 @@ impl Deliveries {
                 self.ended(claim, &begun, outcome, begun.begun_at + sent.elapsed())
             }
         };
+        steps::reached(Step::DeliverAnswered);
         let word = match &end {
             Finished::Accepted { .. } => "accepted",
             Finished::Retry { .. } => "retried",
@@ -130,7 +134,9 @@ impl Deliveries {
         metrics::counter!(names::SENDS, "source" => claim.source.to_string(), "outcome" => word).increment(1);
         let trace = begun.trace.split('-').nth(1).unwrap_or_default().to_owned();
         tracing::info!({ field::SEND } = %begun.id, { field::OUTCOME } = word, { field::TRACE } = trace, "send ended");
-        self.record(claim, &begun, end).await
+        self.record(claim, &begun, end).await?;
+        steps::reached(Step::DeliverRecorded);
+        Ok(())
     }
 
     /// Records an outcome that cannot be had again: tried for as long as the claim lives. After that the row is

@@ -13,6 +13,7 @@ use common::envelope::{Envelope, EnvelopeError, Header};
 use common::metrics as names;
 use common::queue::{Consumer, Delivery, QueueError, Tier};
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Admission, Admitted, StoreError};
 use common::telemetry::field;
 use tokio::sync::Semaphore;
@@ -95,7 +96,9 @@ async fn admit(
     loop {
         match desk.store.admit(Admission { header, inbound, build: common::build() }).await {
             Ok(admitted) => {
+                steps::reached(Step::IntakeCommitted);
                 acknowledge(delivery).await?;
+                steps::reached(Step::IntakeAcked);
                 ring(desk, admitted, header.kind);
                 return Ok(());
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use common::domain::{EventId, Floor, TurnId};
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
@@ -80,6 +81,7 @@ impl Work for Turns {
     async fn serve(&self, conversation: common::domain::ConversationId, slot: Slot) {
         match self.desk.store.claim(conversation, self.desk.worker).await {
             Ok(Some(claim)) => {
+                steps::reached(Step::TurnClaimed);
                 let span = tracing::info_span!(
                     "turn",
                     { field::CONVERSATION } = %conversation,

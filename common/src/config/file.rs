@@ -17,6 +17,7 @@ use super::{
     Timing, Vars,
 };
 use crate::domain::{Provider, SourceName};
+use crate::steps::Faults;
 
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
@@ -41,6 +42,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// `HANDRAIL_FAULTS`: the steps at which this process falls, for tests.
+    pub faults: Faults,
     /// The most that an ingress's spool may hold, in bytes.
     pub spool_max_bytes: u64,
     /// What is unsafe, yet allowed in development.
@@ -154,11 +157,15 @@ impl Config {
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
+        let faults = vars.parsed("HANDRAIL_FAULTS", Faults::default(), findings);
+        if !faults.is_empty() {
+            findings.unsafe_setting("HANDRAIL_FAULTS", "makes this process kill or stop itself, for tests: unset it");
+        }
         let spool_max_bytes = written.spool_max_bytes.unwrap_or(SPOOL_BYTES);
         if spool_max_bytes < SPOOL_LEAST {
             findings.problem("spool_max_bytes", format!("must be at least {SPOOL_LEAST}: room for one large event"));
         }
-        Self { mode, file, sources, models, policy, timing, spool_max_bytes, warnings: Vec::new() }
+        Self { mode, file, sources, models, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.

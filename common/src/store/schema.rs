@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlSafeStr};
+use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use super::StoreError;
 use super::sql::{Clock, Pool, Sql};
@@ -63,6 +63,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// After how long without use a connection is asked whether it lives before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
+/// How long a connection may take to say that it lives.
+const PULSE: Duration = Duration::from_secs(3);
 /// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
 const KEYS_SCHEMA: &str = "keys";
 
@@ -180,12 +182,19 @@ async fn open_postgres(url: &str, schema: Option<&str>, connections: u32, clock:
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > RESTED {
-                    connection.ping().await?;
+                    lives(connection).await?;
                 }
                 Ok(true)
             })
-        });
+        })
+        // The pool itself asks before it takes one back, but waits for the answer for ever.
+        .after_release(|connection, _| Box::pin(async move { lives(connection).await.map(|()| true) }));
     Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock, sampled: Arc::default(), tap: None })
+}
+
+/// Asks a connection whether it lives; one whose other end has gone without a word never answers.
+async fn lives(connection: &mut PgConnection) -> sqlx::Result<()> {
+    tokio::time::timeout(PULSE, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 async fn migrate_postgres(

@@ -3,6 +3,8 @@
 //! Placeholders are `$n`; times are [`Micros`] and never cast in SQL; integers are 64 bits. SQLite writers begin
 //! IMMEDIATE through one connection, so that a read inside a transaction can never be overtaken by another's commit.
 
+use std::future::Future;
+use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -163,11 +165,23 @@ impl Sampled {
     }
 }
 
+/// How long PostgreSQL may take to answer a statement, a wait for a connection or for somebody's lock included: as long
+/// as a lease. Whoever waits behind a connection that is only half open would otherwise do so for hours, and what its
+/// worker holds with it.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A statement's answer, if it comes in time. One that does not leaves its connection in a state nobody knows; the pool
+/// closes it.
+async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let late = || sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"));
+    tokio::time::timeout(ANSWER, statement).await.unwrap_or_else(|_| Err(late()))
+}
+
 macro_rules! on_pool {
     ($pool:expr, $which:ident, $op:ident, $sql:expr, $args:expr) => {
         match $pool {
             Pool::Sqlite { $which, .. } => bind!($sql, $args).$op($which).await.map(Wrap::wrap),
-            Pool::Postgres(pool) => bind!($sql, $args).$op(pool).await.map(Wrap::wrap),
+            Pool::Postgres(pool) => answered(bind!($sql, $args).$op(pool)).await.map(Wrap::wrap),
         }
     };
 }
@@ -243,7 +257,7 @@ impl Sql {
         let passage = Passage::begin(self.tap.as_ref(), Passing::Transaction).await?;
         let inner = match &self.pool {
             Pool::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Pool::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Pool::Postgres(pool) => Inner::Postgres(answered(pool.begin()).await?),
         };
         let mut tx = Tx { inner, now: Micros(0), passage };
         tx.now = match (&self.clock, &self.pool, self.sampled.read()) {
@@ -331,7 +345,7 @@ macro_rules! on_tx {
     ($inner:expr, $op:ident, $sql:expr, $args:expr) => {
         match $inner {
             Inner::Sqlite(tx) => bind!($sql, $args).$op(&mut **tx).await.map(Wrap::wrap),
-            Inner::Postgres(tx) => bind!($sql, $args).$op(&mut **tx).await.map(Wrap::wrap),
+            Inner::Postgres(tx) => answered(bind!($sql, $args).$op(&mut **tx)).await.map(Wrap::wrap),
         }
     };
 }
@@ -366,7 +380,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             Inner::Sqlite(tx) => tx.commit().await,
-            Inner::Postgres(tx) => tx.commit().await,
+            Inner::Postgres(tx) => answered(tx.commit()).await,
         };
         self.passage.end(committed.map_err(StoreError::from))
     }
@@ -374,7 +388,7 @@ impl Tx {
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self.inner {
             Inner::Sqlite(tx) => tx.rollback().await?,
-            Inner::Postgres(tx) => tx.rollback().await?,
+            Inner::Postgres(tx) => answered(tx.rollback()).await?,
         }
         Ok(())
     }

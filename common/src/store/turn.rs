@@ -11,6 +11,7 @@ use crate::domain::{
     Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
 };
 use crate::seal::Keyring;
+use crate::steps::{self, Step};
 use crate::trace::TraceContext;
 
 /// A message that awaits its turn. Holds personal data.
@@ -84,7 +85,7 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub enum CommitOutcome {
     /// Everything changed.
-    Committed(Committed),
+    Committed(Box<Committed>),
     /// Nothing changed: the claim was ours, but somebody else took or gave the floor. It has been handed back.
     FloorMoved,
     /// Nothing changed: the claim is somebody else's.
@@ -209,9 +210,10 @@ impl Store {
         self.bury_messages(&mut tx, &commit).await?;
         let held = commit.hold && hold::hold(&mut tx, commit.claim.conversation, commit.dead).await?;
         let now = tx.now();
+        steps::reached(Step::TurnBeforeCommit);
         tx.commit().await?;
         let more = if pending && !held { Some(still_held(&row, commit.claim, now, waiting_since)?) } else { None };
-        Ok(CommitOutcome::Committed(Committed { position, at: now, more }))
+        Ok(CommitOutcome::Committed(Box::new(Committed { position, at: now, more })))
     }
 
     async fn bury_messages(&self, tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreError> {

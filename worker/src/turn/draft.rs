@@ -5,6 +5,7 @@ use std::time::Instant;
 use common::domain::Speaker;
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{AttemptEnd, HandBack, StoreError};
 use common::telemetry::field;
 use serde_json::json;
@@ -73,6 +74,7 @@ impl Turn<'_> {
             return Ok(Asked::Answered(Answer { text, tokens_in, tokens_out, tokens_cached, cut: false }));
         }
         let attempt = desk.store.begin_attempt(claim, model, &hash).await?;
+        steps::reached(Step::TurnAttempted);
         let begun = Instant::now();
         let asked = self.call(prompt, stop).await;
         let taken = begun.elapsed();
@@ -81,6 +83,9 @@ impl Turn<'_> {
             Asked::Failed(error) => outages::of_model(error),
             Asked::Drained | Asked::Lost => Report::Nothing,
         });
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnAnswered);
+        }
         let word = match &asked {
             Asked::Answered(answer) if answer.cut => "answered_cut",
             Asked::Answered(_) => "answered",
@@ -100,6 +105,9 @@ impl Turn<'_> {
             Asked::Failed(_) | Asked::Drained | Asked::Lost => AttemptEnd::Failed(word),
         };
         desk.store.end_attempt(claim, attempt, end).await?;
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnStored);
+        }
         Ok(asked)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
+use common::steps::{self, Step};
 use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewSend, Retry, StoreError};
 use common::telemetry::field;
 use serde_json::json;
@@ -211,6 +212,7 @@ impl Turn<'_> {
             CommitOutcome::FloorMoved => return Ok(self.floor_moved()),
             CommitOutcome::Zombie => return Ok(Pass::Zombie),
         };
+        steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
