@@ -112,9 +112,9 @@ impl Turns {
                 Err(error) => self.give_up(&claim, &error).await,
             };
             match pass {
-                Pass::Committed(Some(held)) => {
-                    let settle;
-                    (claim, settle) = *held;
+                Pass::Committed(Some(more)) => {
+                    let (held, settle) = *more;
+                    claim = held;
                     if !self.settle(&claim, settle).await {
                         break;
                     }
