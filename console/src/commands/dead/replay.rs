@@ -195,7 +195,7 @@ impl Replay {
         let ladder = (self.ladder || kept.ladder).then_some(self.halt_over);
         let id = kept.id;
         let drive = Drive::of(&settings, &store, &kept, rate, ladder, follows, self.who());
-        let end = drive.to_its_end().await?;
+        let end = drive.run().await?;
         report::tell(context, &store, id, joined, end).await
     }
 

@@ -229,7 +229,6 @@ impl Which {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 mod tests {
     use super::*;
 

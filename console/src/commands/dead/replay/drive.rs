@@ -107,7 +107,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Drives until everything has a result, too much fails, or a person interrupts.
-    pub(super) async fn to_its_end(mut self) -> Result<Left, Failure> {
+    pub(super) async fn run(mut self) -> Result<Left, Failure> {
         let mut stop = shutdown::on_signals()
             .map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))?;
         let left = self.watch(&mut stop).await;

@@ -85,7 +85,6 @@ impl Ladder {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 mod tests {
     use super::*;
 

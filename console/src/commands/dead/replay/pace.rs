@@ -94,7 +94,6 @@ impl Pace {
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 mod tests {
     use super::*;
 
