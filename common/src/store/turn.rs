@@ -97,7 +97,7 @@ impl CommitOutcome {
     #[must_use]
     pub fn committed(self) -> Option<Committed> {
         match self {
-            Self::Committed(committed) => Some(committed),
+            Self::Committed(committed) => Some(*committed),
             Self::FloorMoved | Self::Zombie => None,
         }
     }
