@@ -34,11 +34,11 @@ const GROWTH: u64 = 64 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes of measuring: run it by `make chaos-figures`"]
 async fn what_recovery_costs() {
-    println!("{}", machine());
+    eprintln!("{}", machine());
     takeovers().await;
     rolling_restart().await;
     twice_the_load().await;
-    println!("load average at the end: {}", load());
+    eprintln!("load average at the end: {}", load());
 }
 
 /// A deployment with every wait at its default, on servers, all customers and the model well-behaved.
@@ -120,7 +120,7 @@ async fn takeovers() {
         judged(&house, &diary).await;
     }
     seen.sort_by(f64::total_cmp);
-    println!(
+    eprintln!(
         "takeover after SIGKILL of the lease holder, lease {} s, n = {}: min {:.1} s, median {:.1} s, max {:.1} s",
         lease.as_secs(),
         seen.len(),
@@ -156,7 +156,7 @@ async fn rolling_restart() {
     let (calm, rolled) =
         (latencies(&house, &diary, 20..20 + EACH), latencies(&house, &diary, 20 + EACH..20 + 2 * EACH));
     let added = percentile(&rolled, 0.99) - percentile(&calm, 0.99);
-    println!(
+    eprintln!(
         "rolling restart of 3 workers at {RATE} messages/s (it took {:.1} s): {} messages, {} lost, {} doubled, {} unknown; \
          from accepted to received by the customer: median {:.2} s in peace, {:.2} s while restarting; p99 {:.2} s and \
          {:.2} s, {added:+.2} s",
@@ -205,7 +205,7 @@ async fn twice_the_load() {
     let poured = begun.elapsed();
     let (more, verdict) = watched(&house, judged(&house, &diary)).await;
     let doubled = largest(memory, more);
-    println!(
+    eprintln!(
         "capacity with 8 turn slots and a model of 0.5 s: {capacity:.1} messages/s. Twice that for {:.0} s: {offered} \
          messages, all accepted and answered {:.0} s after the last; answers {:?}; {} lost, {} doubled",
         poured.as_secs_f64(),
@@ -216,7 +216,7 @@ async fn twice_the_load() {
     );
     for (place, most) in &doubled {
         let before = ordinary.get(place).copied().unwrap_or(0);
-        println!("  most memory of {place:?}: {} MiB at capacity, {} MiB at twice it", before / 1024, most / 1024);
+        eprintln!("  most memory of {place:?}: {} MiB at capacity, {} MiB at twice it", before / 1024, most / 1024);
         assert!(*most <= before + GROWTH, "{place:?} grew from {before} to {most} KiB");
     }
 }

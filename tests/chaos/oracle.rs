@@ -87,6 +87,9 @@ struct Case<'a> {
     verdict: Verdict,
 }
 
+/// A message that was answered, its number, and when and where in the text.
+type Answer<'a> = (&'a Told, u32, (i64, usize));
+
 /// Judges a run.
 pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     let mut case = Case::open(evidence);
@@ -258,7 +261,7 @@ impl<'a> Case<'a> {
 
     /// What was accepted before the next was even posted is answered before it.
     fn answers_are_in_order(&mut self) {
-        let mut customers: HashMap<usize, Vec<(&'a Told, u32, &'a Event, (i64, usize))>> = HashMap::new();
+        let mut customers: HashMap<usize, Vec<Answer<'a>>> = HashMap::new();
         for told in &self.evidence.told {
             let Some((customer, number)) = told.message else { continue };
             let Some(event) = self.events.get(told.event.as_str()).copied() else { continue };
@@ -267,12 +270,12 @@ impl<'a> Case<'a> {
             let Some((send, when)) = said.filter(|_| answered && told.accepted.is_some()) else { continue };
             // Nobody can promise an order for what nobody knew to be sent.
             if event.late == 0 && self.was_unknown(send) == 0 {
-                customers.entry(customer).or_default().push((told, number, event, *when));
+                customers.entry(customer).or_default().push((told, number, *when));
             }
         }
         for (customer, mut answers) in customers {
             answers.sort_by_key(|(.., when)| *when);
-            for (place, (later, number, ..)) in answers.iter().enumerate() {
+            for (place, (later, number, _)) in answers.iter().enumerate() {
                 let before = answers[..place].iter().find(|(earlier, ..)| later.accepted < Some(earlier.first_posted));
                 if let Some((_, first, ..)) = before {
                     self.verdict.reordered += 1;
@@ -353,6 +356,8 @@ mod tests {
 
     const FLOOR: &str = "c0";
 
+    type Spoil = fn(&mut Evidence);
+
     /// A run in which two messages of one customer were answered in order, and a floor was taken and given back.
     fn good() -> Evidence {
         let begun = Instant::now();
@@ -429,7 +434,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_wrong_is_seen() {
-        let spoils: [(&str, fn(&mut Evidence)); 9] = [
+        let spoils: [(&str, Spoil); 9] = [
             ("is nowhere", |run| drop(run.testimony.events.remove(0))),
             ("never ended", |run| run.testimony.events[0].state = "pending".into()),
             ("is still queued", |run| run.testimony.sends[0].state = "queued".into()),
