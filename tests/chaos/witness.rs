@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnect
 #[derive(Clone, Debug)]
 pub(crate) enum Witness {
     Postgres(String),
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
 }
 
 /// A message or another event, as it stands.
@@ -138,7 +138,7 @@ impl Witness {
         let mut connection = SqliteConnection::connect_with(&options).await.expect("the private file");
         connection.execute(SQLITE).await.expect("triggers");
         connection.close().await.expect("a goodbye");
-        Self::Sqlite(options)
+        Self::Sqlite(Box::new(options))
     }
 
     /// The rows of a table, `columns` of it; an error while the store is away.
