@@ -79,6 +79,8 @@ async fn a_broker_that_stops_or_is_in_alarm_costs_no_provider_anything() {
     let stack = plan(&broker.vhost()).await.start().await;
     stack.model.answer_with(repeat_marks);
     eventually("one is accepted", async || post(&stack, 1, "Question #1").await.status() == 200).await;
+    // It may have come before the broker's connection stood.
+    eventually("nothing waits on disk", async || spooled(&stack).await == 0.0).await;
 
     block_in_place(|| broker.stop());
     accepted(&stack, 2..=12).await;

@@ -110,7 +110,7 @@ contract! {
     async fn discarding_ends_its_messages_releases_a_held_conversation_and_is_remembered(shop) {
         let (event, conversation, dead) = died(&shop, ANNA).await;
         let (refused_event, _, refused) = refused(&shop, BORIS).await;
-        shop.execute("UPDATE conversation SET held = TRUE".into()).await;
+        shop.execute("UPDATE conversation SET held = TRUE, held_by = (SELECT d.id FROM dead d WHERE d.conversation_id = conversation.id)".into()).await;
         let (_, waiting) = shop.say(ANNA, "anybody?").await;
         shop.quiet();
         assert!(shop.claim(waiting).await.is_none(), "held");

@@ -261,7 +261,7 @@ contract! {
 
     async fn a_note_closes_a_letter_without_sending_and_its_message_is_recorded(shop) {
         let (event, conversation, dead) = refused(&shop, ANNA).await;
-        shop.execute("UPDATE conversation SET held = TRUE".into()).await;
+        shop.execute("UPDATE conversation SET held = TRUE, held_by = (SELECT d.id FROM dead d WHERE d.conversation_id = conversation.id)".into()).await;
         let frozen = shop.store.freeze_replay(&DeadFilter::of([dead]), &wish(ReplayMode::Note)).await.unwrap();
         let noted = shop.store.replay_dispatch(frozen.id, 10).await.unwrap();
         assert!(matches!(noted[0].how, Dispatch::Noted));
