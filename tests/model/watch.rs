@@ -171,7 +171,8 @@ pub(super) struct Step {
 const CONVERSATIONS: &str = "SELECT id, tail, done, fence, lease_owner, lease_until, floor, epoch, send_fence, send_until, \
      (SELECT count(*) FROM inbox i WHERE i.conversation_id = c.id AND i.state = 'pending') AS pending \
    FROM conversation c ORDER BY rowid";
-const MESSAGES: &str = "SELECT id, kind, state, position, late, turn_id, received_at, previous, accepted_at FROM inbox ORDER BY rowid";
+const MESSAGES: &str =
+    "SELECT id, kind, state, position, late, turn_id, received_at, previous, accepted_at FROM inbox ORDER BY rowid";
 const SENDS: &str = "SELECT id, conversation_id, turn_id, ordinal, author, state, epoch FROM outbox ORDER BY rowid";
 const TURNS: &str = "SELECT id, conversation_id, position, fence, outcome, started_at FROM turn ORDER BY rowid";
 
