@@ -172,7 +172,8 @@ async fn open_postgres(url: &str, schema: Option<&str>, connections: u32, clock:
     // The parser's error may quote the URL, and with it the password.
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| StoreError::Configuration("DATABASE_URL is not a PostgreSQL URL".to_owned()))?;
-    let options = options.application_name("handrail").options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+    let options =
+        options.application_name("handrail").options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
     let options = match schema {
         Some(schema) => options.options([("search_path", schema)]),
         None => options,
