@@ -1,0 +1,285 @@
+//! Trains the injection model and writes the weights that are compiled in.
+//!
+//! `cargo run --release -p lens --example train_injection -- injection-train.jsonl [--write]`
+//!
+//! Rows are split before anything is learnt: our own by the line that they were written from, the others by a hash of
+//! their first words, so that near-twins stay together: 80 % train, 10 % tune (the threshold), 10 % test (the figures
+//! that are printed). `--without SOURCE` trains without a source's attacks and shows how many of them are found: what
+//! to expect of attacks from elsewhere.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool run by hand: it stops at what it cannot read")]
+
+use std::collections::BTreeMap;
+
+use lens::injection::features::{BUCKETS, Seen};
+use lens::injection::model::windows;
+use lens::injection::{Weights, judge_by};
+use lens::{View, Views};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Train,
+    Tune,
+    Test,
+}
+
+struct Row {
+    text: String,
+    attack: bool,
+    source: String,
+    part: Part,
+}
+
+fn digest(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn part_of(key: &str) -> Part {
+    match (digest(key) >> 20) % 10 {
+        0 => Part::Tune,
+        1 => Part::Test,
+        _ => Part::Train,
+    }
+}
+
+/// One text written with choices, `{a|b}`, as a few of the texts it stands for.
+fn expand(line: &str, most: usize, random: &mut StdRng) -> Vec<String> {
+    if !line.contains('|') || line.contains("{{") {
+        return vec![line.to_owned()];
+    }
+    let mut texts: Vec<String> = (0..most * 2).map(|_| choose(line, random)).collect();
+    texts.sort();
+    texts.dedup();
+    texts.truncate(most);
+    texts
+}
+
+fn choose(line: &str, random: &mut StdRng) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let Some((inside, after)) = after.split_once('}') else { break };
+        let options: Vec<&str> = inside.split('|').collect();
+        text.push_str(options[random.random_range(0..options.len())]);
+        rest = after;
+    }
+    text + rest
+}
+
+fn own(file: &str, attack: bool, rows: &mut Vec<Row>, random: &mut StdRng) {
+    for (number, line) in file.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let mut cells: Vec<&str> = line.split('\t').collect();
+        let text = cells.pop().unwrap();
+        let part = part_of(&format!("{attack} {number}"));
+        let kind = if attack { "attack" } else { cells[1] };
+        let source = format!("own {kind} {}", cells[0]);
+        for text in expand(text, if attack { 14 } else { 24 }, random) {
+            rows.push(Row { text, attack, source: source.clone(), part });
+        }
+    }
+}
+
+fn given(path: &str, rows: &mut Vec<Row>) {
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = row["text"].as_str().unwrap().to_owned();
+        let key: Vec<&str> = text.split_whitespace().take(5).collect();
+        let part = part_of(&key.join(" ").to_lowercase());
+        let source = row["source"].as_str().unwrap().to_owned();
+        rows.push(Row { text, attack: row["label"] == "attack", source, part });
+    }
+}
+
+/// Several ordinary sentences in a row: people write at length, too.
+fn at_length(rows: &mut Vec<Row>, random: &mut StdRng) {
+    for part in [Part::Train, Part::Tune, Part::Test] {
+        let short: Vec<String> =
+            rows.iter().filter(|row| !row.attack && row.part == part).map(|row| row.text.clone()).collect();
+        for _ in 0..short.len() / 12 {
+            let count = random.random_range(2..9);
+            let text: Vec<&str> = (0..count).map(|_| short[random.random_range(0..short.len())].as_str()).collect();
+            rows.push(Row { text: text.join(". "), attack: false, source: "at length".into(), part });
+        }
+    }
+}
+
+/// How much a row counts: what a shop meets counts more than attacks on mail assistants, which are most of the data.
+fn weight(row: &Row) -> f32 {
+    if row.source.starts_with("own trigger") {
+        4.0
+    } else if row.source.starts_with("own") {
+        3.0
+    } else if row.source.contains("llmail") || row.source.contains("satml") {
+        0.5
+    } else if row.attack {
+        4.0
+    } else {
+        1.0
+    }
+}
+
+struct Trainer {
+    buckets: Vec<f32>,
+    bucket_steps: Vec<f32>,
+    groups: Vec<f32>,
+    group_steps: Vec<f32>,
+    bias: f32,
+    bias_step: f32,
+}
+
+const RATE: f32 = 0.15;
+const DECAY: f32 = 2e-4;
+
+impl Trainer {
+    fn new(groups: usize) -> Self {
+        Self {
+            buckets: vec![0.0; BUCKETS],
+            bucket_steps: vec![1e-2; BUCKETS],
+            groups: vec![0.5; groups],
+            group_steps: vec![1e-2; groups],
+            bias: -1.0,
+            bias_step: 1e-2,
+        }
+    }
+
+    fn range(seen: &Seen, (from, to): (usize, usize)) -> &[u16] {
+        let begins = if from == 0 { 0 } else { seen.ends[from - 1] };
+        &seen.buckets[begins..seen.ends[to - 1]]
+    }
+
+    fn score(&self, seen: &Seen, window: (usize, usize)) -> f32 {
+        let buckets = Self::range(seen, window);
+        let sum: f32 = buckets.iter().map(|bucket| self.buckets[usize::from(*bucket)]).sum();
+        sum / (buckets.len().max(1) as f32).sqrt()
+    }
+
+    fn spoken(&self, seen: &Seen) -> f32 {
+        seen.groups.iter().zip(&self.groups).filter(|(on, _)| **on).map(|(_, weight)| weight).sum()
+    }
+
+    /// One step on the window that scores highest, as it will be judged.
+    fn learn(&mut self, seen: &Seen, attack: bool, weight: f32, whole: bool) {
+        let all = windows(seen.ends.len());
+        let window = if whole {
+            windows(seen.ends.len()).next()
+        } else {
+            all.max_by(|a, b| self.score(seen, *a).total_cmp(&self.score(seen, *b)))
+        };
+        let Some(window) = window else { return };
+        let z = self.score(seen, window) + self.spoken(seen) + self.bias;
+        let wanted = f32::from(u8::from(attack));
+        let error = (1.0 / (1.0 + (-z).exp()) - wanted) * weight;
+        let buckets = Self::range(seen, window);
+        let each = error / (buckets.len().max(1) as f32).sqrt();
+        for bucket in buckets {
+            let at = usize::from(*bucket);
+            let slope = each + DECAY * self.buckets[at];
+            self.bucket_steps[at] += slope * slope;
+            self.buckets[at] -= RATE * slope / self.bucket_steps[at].sqrt();
+        }
+        for (at, _) in seen.groups.iter().enumerate().filter(|(_, on)| **on) {
+            self.group_steps[at] += error * error;
+            self.groups[at] = (self.groups[at] - RATE * error / self.group_steps[at].sqrt()).max(0.0);
+        }
+        self.bias_step += error * error;
+        self.bias -= RATE * error / self.bias_step.sqrt();
+    }
+
+    fn weights(&self) -> Weights {
+        let mut sizes: Vec<f32> = self.buckets.iter().map(|weight| weight.abs()).collect();
+        sizes.sort_by(f32::total_cmp);
+        let scale = sizes[sizes.len() * 9995 / 10000] / 127.0;
+        let step = |weight: &f32| (weight / scale).round().clamp(-127.0, 127.0) as i8;
+        let mut weights = Weights { bias: self.bias, scale, ..Weights::default() };
+        weights.buckets = self.buckets.iter().map(step).collect();
+        weights.groups.copy_from_slice(&self.groups);
+        weights
+    }
+}
+
+fn train(rows: &[Row], without: Option<&str>, random: &mut StdRng) -> Weights {
+    let left_out = |row: &Row| row.attack && without.is_some_and(|source| row.source.contains(source));
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.part == Part::Train && !left_out(row)).collect();
+    let seen: Vec<Seen> = rows.iter().map(|row| Seen::of(&View::plain(&row.text), &row.text)).collect();
+    let mut trainer = Trainer::new(Weights::default().groups.len());
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    for epoch in 0..8 {
+        order.shuffle(random);
+        for at in &order {
+            trainer.learn(&seen[*at], rows[*at].attack, weight(rows[*at]), epoch < 2);
+        }
+    }
+    trainer.weights()
+}
+
+fn logit(weights: &Weights, text: &str) -> f32 {
+    let score = judge_by(weights, &Views::of(text)).score.clamp(1e-6, 1.0 - 1e-6);
+    (score / (1.0 - score)).ln()
+}
+
+fn is_question(row: &Row) -> bool {
+    !row.attack && !row.source.starts_with("own trigger")
+}
+
+/// The logit that this share of ordinary questions of a part exceeds.
+fn threshold(weights: &Weights, rows: &[Row], share: f64) -> f32 {
+    let tuned = rows.iter().filter(|row| is_question(row) && row.part == Part::Tune);
+    let mut scores: Vec<f32> = tuned.map(|row| logit(weights, &row.text)).collect();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    let at = (scores.len() as f64 * share) as usize;
+    let trigger = rows.iter().filter(|row| row.source.starts_with("own trigger") && row.part == Part::Tune);
+    let mut triggers: Vec<f32> = trigger.map(|row| logit(weights, &row.text)).collect();
+    triggers.sort_by(|a, b| b.total_cmp(a));
+    let floor = triggers[triggers.len() / 50];
+    println!("tune: {} questions, threshold {:.3}; 2 % of trigger sentences above {floor:.3}", scores.len(), scores[at]);
+    scores[at].max(floor)
+}
+
+fn figures(weights: &Weights, rows: &[Row], shown: impl Fn(&Row) -> bool, verbose: bool) {
+    let mut by_source: BTreeMap<(bool, &str), (usize, usize)> = BTreeMap::new();
+    let mut told = 0;
+    for row in rows.iter().filter(|row| shown(row)) {
+        let flagged = judge_by(weights, &Views::of(&row.text)).score >= 0.5;
+        let counts = by_source.entry((row.attack, row.source.as_str())).or_default();
+        counts.0 += 1;
+        counts.1 += usize::from(flagged);
+        if verbose && flagged != row.attack && told < 60 {
+            told += 1;
+            println!("  wrong {} {:.110}", row.source, row.text.replace('\n', " "));
+        }
+    }
+    for ((attack, source), (all, flagged)) in by_source {
+        let kind = if attack { "attack" } else { "benign" };
+        println!("  {kind} {source:42} {flagged:5} of {all:5} flagged, {:.2} %", 100.0 * flagged as f64 / all as f64);
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut random = StdRng::seed_from_u64(7);
+    let mut rows = Vec::new();
+    own(include_str!("../training/attacks.tsv"), true, &mut rows, &mut random);
+    own(include_str!("../training/benign.tsv"), false, &mut rows, &mut random);
+    given(&arguments[0], &mut rows);
+    at_length(&mut rows, &mut random);
+    println!("{} rows, {} of them attacks", rows.len(), rows.iter().filter(|row| row.attack).count());
+    let without = arguments.iter().position(|word| word == "--without").map(|at| arguments[at + 1].as_str());
+    let mut weights = train(&rows, without, &mut random);
+    weights.bias -= threshold(&weights, &rows, 0.001);
+    println!("groups {:?}\nbias {:.3} scale {:.5}", weights.groups, weights.bias, weights.scale);
+    let verbose = arguments.iter().any(|word| word == "--verbose");
+    if let Some(source) = without {
+        figures(&weights, &rows, |row| row.attack && row.source.contains(source), verbose);
+    }
+    println!("test:");
+    figures(&weights, &rows, |row| row.part == Part::Test, verbose);
+    if arguments.iter().any(|word| word == "--write") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/injection/weights.bin");
+        std::fs::write(path, weights.to_bytes()).unwrap();
+        println!("written to {path}");
+    }
+}
