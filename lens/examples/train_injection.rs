@@ -3,9 +3,9 @@
 //! `cargo run --release -p lens --example train_injection -- injection-train.jsonl [--write]`
 //!
 //! Rows are split before anything is learnt: our own by the line that they were written from, the others by a hash of
-//! their first words, so that near-twins stay together: 80 % train, 10 % tune (the threshold), 10 % test (the figures
-//! that are printed). `--without SOURCE` trains without a source's attacks and shows how many of them are found: what
-//! to expect of attacks from elsewhere.
+//! their first words, so that near-twins stay together. A tenth is kept for the figures that are printed at the end;
+//! on the rest the threshold is chosen by cross-validation, never on rows that the judging model has seen. Then each
+//! source's attacks are left out in turn and looked for: what to expect of attacks from elsewhere.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool run by hand: it stops at what it cannot read")]
 
@@ -21,10 +21,12 @@ use rand::{RngExt, SeedableRng};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
-    Train,
-    Tune,
+    /// One of so many folds: learnt from, and judged by what was learnt from the others.
+    Fold(u64),
     Test,
 }
+
+const FOLDS: u64 = 5;
 
 struct Row {
     text: String,
@@ -39,9 +41,8 @@ fn digest(text: &str) -> u64 {
 
 fn part_of(key: &str) -> Part {
     match (digest(key) >> 20) % 10 {
-        0 => Part::Tune,
-        1 => Part::Test,
-        _ => Part::Train,
+        0 => Part::Test,
+        other => Part::Fold(other % FOLDS),
     }
 }
 
@@ -71,10 +72,11 @@ fn choose(line: &str, random: &mut StdRng) -> String {
 }
 
 fn own(file: &str, attack: bool, rows: &mut Vec<Row>, random: &mut StdRng) {
+    let file = std::fs::read_to_string(format!("{}/training/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for (number, line) in file.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut cells: Vec<&str> = line.split('\t').collect();
         let text = cells.pop().unwrap();
-        let part = part_of(&format!("{attack} {number}"));
+        let part = part_of(&format!("{attack} {number} {text}"));
         let kind = if attack { "attack" } else { cells[1] };
         let source = format!("own {kind} {}", cells[0]);
         for text in expand(text, if attack { 14 } else { 24 }, random) {
@@ -96,7 +98,7 @@ fn given(path: &str, rows: &mut Vec<Row>) {
 
 /// Several ordinary sentences in a row: people write at length, too.
 fn at_length(rows: &mut Vec<Row>, random: &mut StdRng) {
-    for part in [Part::Train, Part::Tune, Part::Test] {
+    for part in (0..FOLDS).map(Part::Fold).chain([Part::Test]) {
         let short: Vec<String> =
             rows.iter().filter(|row| !row.attack && row.part == part).map(|row| row.text.clone()).collect();
         for _ in 0..short.len() / 12 {
@@ -123,6 +125,8 @@ fn weight(row: &Row) -> f32 {
 }
 
 struct Trainer {
+    rate: f32,
+    decay: f32,
     buckets: Vec<f32>,
     bucket_steps: Vec<f32>,
     groups: Vec<f32>,
@@ -131,12 +135,16 @@ struct Trainer {
     bias_step: f32,
 }
 
-const RATE: f32 = 0.15;
-const DECAY: f32 = 2e-4;
+/// A setting from the environment, for trying others.
+fn setting(name: &str, otherwise: f32) -> f32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
 
 impl Trainer {
     fn new(groups: usize) -> Self {
         Self {
+            rate: setting("RATE", 0.15),
+            decay: setting("DECAY", 2e-4),
             buckets: vec![0.0; BUCKETS],
             bucket_steps: vec![1e-2; BUCKETS],
             groups: vec![0.5; groups],
@@ -177,16 +185,16 @@ impl Trainer {
         let each = error / (buckets.len().max(1) as f32).sqrt();
         for bucket in buckets {
             let at = usize::from(*bucket);
-            let slope = each + DECAY * self.buckets[at];
+            let slope = each + self.decay * self.buckets[at];
             self.bucket_steps[at] += slope * slope;
-            self.buckets[at] -= RATE * slope / self.bucket_steps[at].sqrt();
+            self.buckets[at] -= self.rate * slope / self.bucket_steps[at].sqrt();
         }
         for (at, _) in seen.groups.iter().enumerate().filter(|(_, on)| **on) {
             self.group_steps[at] += error * error;
-            self.groups[at] = (self.groups[at] - RATE * error / self.group_steps[at].sqrt()).max(0.0);
+            self.groups[at] = (self.groups[at] - self.rate * error / self.group_steps[at].sqrt()).max(0.0);
         }
         self.bias_step += error * error;
-        self.bias -= RATE * error / self.bias_step.sqrt();
+        self.bias -= self.rate * error / self.bias_step.sqrt();
     }
 
     fn weights(&self) -> Weights {
@@ -201,13 +209,12 @@ impl Trainer {
     }
 }
 
-fn train(rows: &[Row], without: Option<&str>, random: &mut StdRng) -> Weights {
-    let left_out = |row: &Row| row.attack && without.is_some_and(|source| row.source.contains(source));
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.part == Part::Train && !left_out(row)).collect();
+fn train(rows: &[&Row], random: &mut StdRng) -> Weights {
     let seen: Vec<Seen> = rows.iter().map(|row| Seen::of(&View::plain(&row.text), &row.text)).collect();
     let mut trainer = Trainer::new(Weights::default().groups.len());
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    for epoch in 0..8 {
+    let epochs = setting("EPOCHS", 8.0) as usize;
+    for epoch in 0..epochs {
         order.shuffle(random);
         for at in &order {
             trainer.learn(&seen[*at], rows[*at].attack, weight(rows[*at]), epoch < 2);
@@ -225,18 +232,50 @@ fn is_question(row: &Row) -> bool {
     !row.attack && !row.source.starts_with("own trigger")
 }
 
-/// The logit that this share of ordinary questions of a part exceeds.
-fn threshold(weights: &Weights, rows: &[Row], share: f64) -> f32 {
-    let tuned = rows.iter().filter(|row| is_question(row) && row.part == Part::Tune);
-    let mut scores: Vec<f32> = tuned.map(|row| logit(weights, &row.text)).collect();
-    scores.sort_by(|a, b| b.total_cmp(a));
-    let at = (scores.len() as f64 * share) as usize;
-    let trigger = rows.iter().filter(|row| row.source.starts_with("own trigger") && row.part == Part::Tune);
-    let mut triggers: Vec<f32> = trigger.map(|row| logit(weights, &row.text)).collect();
-    triggers.sort_by(|a, b| b.total_cmp(a));
-    let floor = triggers[triggers.len() / 50];
-    println!("tune: {} questions, threshold {:.3}; 2 % of trigger sentences above {floor:.3}", scores.len(), scores[at]);
-    scores[at].max(floor)
+fn is_trigger(row: &Row) -> bool {
+    row.source.starts_with("own trigger")
+}
+
+/// What every row scores under a model that has not seen its fold.
+fn unseen<'a>(rows: &'a [Row], random: &mut StdRng) -> Vec<(&'a Row, f32)> {
+    let mut scored = Vec::new();
+    for fold in 0..FOLDS {
+        let others: Vec<&Row> = rows.iter().filter(|row| row.part != Part::Fold(fold) && row.part != Part::Test).collect();
+        let weights = train(&others, random);
+        let own = rows.iter().filter(|row| row.part == Part::Fold(fold));
+        scored.extend(own.map(|row| (row, logit(&weights, &row.text))));
+    }
+    scored
+}
+
+/// The logit that at most these shares of unseen questions and unseen trigger sentences exceed.
+fn threshold(scored: &[(&Row, f32)]) -> f32 {
+    let quantile = |chosen: &dyn Fn(&Row) -> bool, share: f32| {
+        let mut scores: Vec<f32> = scored.iter().filter(|(row, _)| chosen(row)).map(|(_, score)| *score).collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let at = (scores.len() as f32 * share) as usize;
+        println!("  {} rows, {} of them above {:.3}", scores.len(), at, scores[at]);
+        scores[at]
+    };
+    let questions = quantile(&is_question, setting("QUESTIONS", 0.001));
+    questions.max(quantile(&is_trigger, setting("TRIGGERS", 0.02)))
+}
+
+fn recall(scored: &[(&Row, f32)], threshold: f32) {
+    let mut by_source: BTreeMap<(bool, &str), (usize, usize)> = BTreeMap::new();
+    for (row, score) in scored {
+        let counts = by_source.entry((row.attack, row.source.as_str())).or_default();
+        counts.0 += 1;
+        counts.1 += usize::from(*score >= threshold);
+    }
+    print(by_source);
+}
+
+fn print(by_source: BTreeMap<(bool, &str), (usize, usize)>) {
+    for ((attack, source), (all, flagged)) in by_source {
+        let kind = if attack { "attack" } else { "benign" };
+        println!("  {kind} {source:42} {flagged:5} of {all:5} flagged, {:.2} %", 100.0 * flagged as f64 / all as f64);
+    }
 }
 
 fn figures(weights: &Weights, rows: &[Row], shown: impl Fn(&Row) -> bool, verbose: bool) {
@@ -252,32 +291,44 @@ fn figures(weights: &Weights, rows: &[Row], shown: impl Fn(&Row) -> bool, verbos
             println!("  wrong {} {:.110}", row.source, row.text.replace('\n', " "));
         }
     }
-    for ((attack, source), (all, flagged)) in by_source {
-        let kind = if attack { "attack" } else { "benign" };
-        println!("  {kind} {source:42} {flagged:5} of {all:5} flagged, {:.2} %", 100.0 * flagged as f64 / all as f64);
-    }
+    print(by_source);
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut random = StdRng::seed_from_u64(7);
     let mut rows = Vec::new();
-    own(include_str!("../training/attacks.tsv"), true, &mut rows, &mut random);
-    own(include_str!("../training/benign.tsv"), false, &mut rows, &mut random);
+    own("attacks.tsv", true, &mut rows, &mut random);
+    own("benign.tsv", false, &mut rows, &mut random);
     given(&arguments[0], &mut rows);
     at_length(&mut rows, &mut random);
     println!("{} rows, {} of them attacks", rows.len(), rows.iter().filter(|row| row.attack).count());
-    let without = arguments.iter().position(|word| word == "--without").map(|at| arguments[at + 1].as_str());
-    let mut weights = train(&rows, without, &mut random);
-    weights.bias -= threshold(&weights, &rows, 0.001);
-    println!("groups {:?}\nbias {:.3} scale {:.5}", weights.groups, weights.bias, weights.scale);
-    let verbose = arguments.iter().any(|word| word == "--verbose");
-    if let Some(source) = without {
-        figures(&weights, &rows, |row| row.attack && row.source.contains(source), verbose);
+    let flag = |name: &str| arguments.iter().any(|word| word == name);
+    let scored = unseen(&rows, &mut random);
+    let threshold = threshold(&scored);
+    println!("unseen folds, threshold {threshold:.3}:");
+    recall(&scored, threshold);
+    if flag("--verbose") {
+        for (row, score) in scored.iter().filter(|(row, score)| row.attack != (*score >= threshold) && !row.source.starts_with("prompt")) {
+            println!("  wrong {score:6.2} {:.110} [{}]", row.text, row.source);
+        }
     }
-    println!("test:");
-    figures(&weights, &rows, |row| row.part == Part::Test, verbose);
-    if arguments.iter().any(|word| word == "--write") {
+    println!("left out, then looked for:");
+    for source in ["safeguard", "trustai", "lakera", "satml", "llmail", "own attack en", "own attack es", "own attack pt"] {
+        let (of, others): (Vec<&Row>, Vec<&Row>) = rows
+            .iter()
+            .filter(|row| row.part != Part::Test)
+            .partition(|row| row.attack && row.source.contains(source));
+        let weights = train(&others, &mut random);
+        let found = of.iter().filter(|row| logit(&weights, &row.text) >= threshold).count();
+        println!("  {source:16} {found:5} of {:5}, {:.2} %", of.len(), 100.0 * found as f64 / of.len() as f64);
+    }
+    let learnt: Vec<&Row> = rows.iter().filter(|row| row.part != Part::Test).collect();
+    let mut weights = train(&learnt, &mut random);
+    weights.bias -= threshold;
+    println!("groups {:?}\nbias {:.3} scale {:.5}\ntest:", weights.groups, weights.bias, weights.scale);
+    figures(&weights, &rows, |row| row.part == Part::Test, flag("--verbose"));
+    if flag("--write") {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/injection/weights.bin");
         std::fs::write(path, weights.to_bytes()).unwrap();
         println!("written to {path}");

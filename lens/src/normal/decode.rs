@@ -88,17 +88,13 @@ fn stretches(text: &str) -> Vec<(Span, String)> {
     if let Some(whole) = escapes(text) {
         found.push((Span { start: 0, end: text.len() }, whole));
     }
-    let mut codes: Vec<(Span, u8)> = Vec::new();
-    let mut radix = 0;
+    let mut codes: Vec<(Span, &str)> = Vec::new();
     for (span, token) in tokens(text) {
-        match code(token) {
-            Some((byte, kind)) if radix == kind || codes.is_empty() => {
-                radix = kind;
-                codes.push((span, byte));
-                continue;
-            }
-            Some(_) | None => found.extend(flush(&mut codes)),
+        if is_code(token) {
+            codes.push((span, token));
+            continue;
         }
+        found.extend(flush(&mut codes));
         let long = token.len() >= SHORTEST;
         found.extend(long.then(|| blob(token)).flatten().map(|text| (span, text)));
     }
@@ -118,29 +114,36 @@ fn tokens(text: &str) -> impl Iterator<Item = (Span, &str)> {
     })
 }
 
-/// One character written as a code of its own: two hexadecimal digits, decimal, or eight bits; and which.
-fn code(token: &str) -> Option<(u8, u32)> {
-    let hex = token.strip_prefix("0x").or_else(|| token.strip_prefix("\\x")).unwrap_or(token);
-    let (digits, radix) = match token.len() {
-        8 if token.bytes().all(|b| b == b'0' || b == b'1') => (token, 2),
-        2 | 3 if token.bytes().all(|b| b.is_ascii_digit()) && token.parse::<u16>().is_ok_and(|n| (32..127).contains(&n)) => {
-            (token, 10)
-        }
-        2 | 4 if hex.len() == 2 => (hex, 16),
-        _ => return None,
-    };
-    let read = |radix| u8::from_str_radix(digits, radix).ok().map(|byte| (byte, radix));
-    read(radix)
+/// One character written as a code of its own: two hexadecimal digits, a decimal number, or eight bits.
+fn is_code(token: &str) -> bool {
+    [16, 10, 2].into_iter().any(|radix| code(token, radix).is_some())
 }
 
-/// A run of separate codes as text. Digits alone may be hexadecimal too: what reads as text counts.
-fn flush(codes: &mut Vec<(Span, u8)>) -> Option<(Span, String)> {
+fn code(token: &str, radix: u32) -> Option<u8> {
+    let marked = token.strip_prefix("0x").or_else(|| token.strip_prefix("\\x"));
+    let (digits, lengths) = match radix {
+        16 => (marked.unwrap_or(token), 2..=2),
+        10 => (token, 2..=3),
+        _ => (token, 8..=8),
+    };
+    if !lengths.contains(&digits.len()) {
+        return None;
+    }
+    u8::from_str_radix(digits, radix).ok().filter(|byte| *byte >= 32)
+}
+
+/// A run of separate codes as text, by the first way of counting under which it reads as text.
+fn flush(codes: &mut Vec<(Span, &str)>) -> Option<(Span, String)> {
     let run = std::mem::take(codes);
     let span = Span { start: run.first()?.0.start, end: run.last()?.0.end };
     if run.len() < FEWEST_CODES {
         return None;
     }
-    readable(run.into_iter().map(|(_, byte)| byte).collect()).map(|text| (span, text))
+    let read = |radix| {
+        let bytes: Option<Vec<u8>> = run.iter().map(|(_, token)| code(token, radix)).collect();
+        bytes.and_then(readable)
+    };
+    [16, 10, 2].into_iter().find_map(read).map(|text| (span, text))
 }
 
 /// One long token as base64 or hexadecimal.
