@@ -102,7 +102,7 @@ fn imports_point_one_way() {
         ("worker/src/models", &["crate::channels", "crate::turn", "crate::deliver", "common::store"]),
         ("worker/src/channels", &["crate::models", "crate::turn", "crate::deliver", "common::store"]),
         ("worker/src/pipeline", &["crate::channels", "crate::turn", "crate::deliver", "common::store"]),
-        ("worker/src/policy", &["crate::pipeline::llm", "crate::turn", "common::store"]),
+        ("worker/src/policy", &["crate::pipeline", "crate::turn", "common::store"]),
     ];
     let mut found = Vec::new();
     for (name, text) in shipped() {

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod send;
 

@@ -1,7 +1,7 @@
 //! The operator's hand: every command of `handrail`, one file per noun.
 //!
 //! Exit codes are a contract: 0 done, 1 found a problem, 2 could not run. stdout is data, stderr is talk. Only [`up`]
-//! knows ingress and worker; every other command speaks with the doors.
+//! runs ingress and worker, and `policy` asks the worker's rules; every other command speaks with the doors.
 
 mod commands;
 mod context;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{conversation, dead, demo, keys, ledger, migrate, queue, send};
+use commands::{conversation, dead, demo, keys, ledger, migrate, policy, queue, send};
 use context::Context;
 use failure::{Answer, Failure};
 use output::Output;
@@ -51,6 +51,9 @@ enum Command {
     /// Conversations, and who holds the floor
     #[command(subcommand)]
     Conversation(conversation::Conversation),
+    /// What may be said: check a policy, explain what it makes of a text, measure a rule
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Keys for production
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -84,6 +87,7 @@ async fn dispatch(cli: Cli) -> Answer {
         Command::Ledger(ledger) => ledger.run(&context).await,
         Command::Dead(dead) => dead.run(&context).await,
         Command::Conversation(conversation) => conversation.run(&context).await,
+        Command::Policy(policy) => policy.run(&context),
         Command::Keys(keys) => keys.run(&context),
     }
 }
@@ -100,6 +104,7 @@ fn start_logging(command: &Command) {
         | Command::Ledger(_)
         | Command::Dead(_)
         | Command::Conversation(_)
+        | Command::Policy(_)
         | Command::Keys(_) => common::telemetry::start_filtered("warn"),
     }
 }

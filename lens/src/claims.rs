@@ -37,7 +37,7 @@ pub struct Claim {
 }
 
 const PRICE: &str = r"(?ix)
-    (?: (?:us|r|s/|mx|cop|ars)?\s?[$€£] | \b(?:usd|eur|cop|mxn|brl|ars|clp|pen)\b ) \s? (?P<a>\d[\d.,]*\d|\d) (?:\s?(?P<am>millones|milh[oõ]es|million|mil|k)\b)?
+    (?: (?:(?:us|r|s/|mx|cop|ars)\s?)?[$€£] | \b(?:usd|eur|cop|mxn|brl|ars|clp|pen)\b ) \s? (?P<a>\d[\d.,]*\d|\d) (?:\s?(?P<am>millones|milh[oõ]es|million|mil|k)\b)?
   | (?P<b>\d[\d.,]*\d|\d) \s? (?P<bm>millones|milh[oõ]es|million|mil|k)? (?:\s?de)? \s?
     (?: € | \$ | £ | \b(?:euros?|dollars?|d[oó]lares|pesos|reais|soles|usd|eur|cop|mxn|brl)\b )";
 const HOUR: &str = r"(?ix)

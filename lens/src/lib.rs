@@ -9,6 +9,7 @@ pub mod injection;
 pub mod language;
 pub mod leak;
 pub mod normal;
+pub mod patterns;
 pub mod phrases;
 pub mod pii;
 pub mod secrets;

@@ -5,8 +5,12 @@
 //! text for that?". Its version is a hash of its bytes: the same version is the same policy, and a trace that names
 //! it can be judged again later.
 
+mod body;
 mod error;
+mod fixtures;
+mod kinds;
 mod locale;
+mod overlap;
 mod reading;
 mod rule;
 mod rules;
@@ -19,10 +23,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use error::{PolicyError, PolicyProblem};
-pub use rule::{Action, KindName, LengthRule, PerLocale, PersonRule, Rule, RuleKind, RuleMode, RuleStage, WordsRule};
+pub use fixtures::{Expected, Fixture};
+pub use rule::{
+    Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule, PiiRule,
+    PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule, UrlRule, WordsRule,
+};
 pub use texts::Notice;
 
-use crate::pipeline::guardrails::words_of;
+use lens::words_of;
 use locale::Cues;
 use texts::Texts;
 
@@ -43,6 +51,7 @@ pub enum OnUnknown {
 pub struct Policy {
     version: String,
     name: String,
+    instructions: String,
     system: String,
     locales: Vec<String>,
     default_locale: String,
@@ -53,6 +62,8 @@ pub struct Policy {
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
+    file: String,
+    fixtures: Vec<Fixture>,
 }
 
 impl Policy {
@@ -105,6 +116,12 @@ impl Policy {
         &self.system
     }
 
+    /// The instructions without the facts: what must not be repeated to anybody.
+    #[must_use]
+    pub fn instructions(&self) -> &str {
+        &self.instructions
+    }
+
     /// Its locales, in the file's order.
     #[must_use]
     pub fn locales(&self) -> &[String] {
@@ -147,6 +164,18 @@ impl Policy {
         &self.rules
     }
 
+    /// What it expects of itself, in the file's order.
+    #[must_use]
+    pub fn fixtures(&self) -> &[Fixture] {
+        &self.fixtures
+    }
+
+    /// The file that it was read from, as it was named.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The locale that a text's words speak for; `None` when none does, or several do alike.
     #[must_use]
     pub fn detect(&self, text: &str) -> Option<&str> {
@@ -163,7 +192,14 @@ impl Policy {
 
     /// A text of the policy's own. Only the guardrails may make it fit to send.
     pub(crate) fn say(&self, notice: &Notice, locale: &str) -> String {
-        self.texts.say(notice, self.locale_or_default(locale))
+        let locale = self.locale_or_default(locale);
+        if let Notice::Stopped(rule) = notice {
+            let rule = self.rules.iter().find(|known| known.name == *rule);
+            if let Some(text) = rule.and_then(|rule| rule.reply.as_ref()).and_then(|reply| reply.get(locale)) {
+                return text.trim().to_owned();
+            }
+        }
+        self.texts.say(notice, locale)
     }
 }
 
@@ -259,7 +295,8 @@ mod tests {
             ("[texts.failure]", "[texts.failing]", line_of("[texts.failure]"), "unknown text 'failing'"),
             ("[media.other]", "[media.another]", line_of("[media.image]"), "'other'"),
             (rule, "name = \"input-length\"", line_of(rule), "two rules are named 'input-length'"),
-            (rule, "name = \"forbidden-words\"\nsample = 3", line_of(rule) + 1, "unknown field `sample`"),
+            (rule, "name = \"forbidden-words\"\nsampel = 3", line_of(rule) + 1, "unknown field `sampel`"),
+            (rule, "name = \"forbidden-words\"\nsample = 3.0", line_of(rule) + 1, "'sample' is a share"),
             ("kind = \"person\"", "kind = \"alien\"", line_of("kind = \"person\""), "unknown kind 'alien'"),
             ("max_characters = 1200", "max_characters = 0", line_of("max_characters = 1200"), "at least 1"),
             ("max_characters = 1200", "max_characters = \"many\"", line_of("max_characters = 1200"), "invalid type"),

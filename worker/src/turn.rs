@@ -9,7 +9,7 @@ mod ending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use common::domain::{EventId, Floor, TurnId};
+use common::domain::{EventId, Floor, Speaker, TurnId};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
@@ -21,9 +21,12 @@ use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
-use crate::pipeline::guardrails::Reading;
+use crate::pipeline::guardrails::{Reading, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
+
+/// Lines that a rule may compare a text with: what was said long ago may be said again.
+const EARLIER_LINES: usize = 20;
 
 /// Turns, as a kind of work.
 pub struct Turns {
@@ -67,6 +70,7 @@ struct Turn<'a> {
     taken: Vec<Taken>,
     trace: TraceContext,
     path: Vec<serde_json::Value>,
+    talk: Talk,
 }
 
 impl Work for Turns {
@@ -153,7 +157,8 @@ impl Turns {
         }
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
-        let mut turn = Turn { desk, claim, id: TurnId::random(), taken, trace, path: Vec::new() };
+        let talk = Talk::on(claim.source.as_str());
+        let mut turn = Turn { desk, claim, id: TurnId::random(), taken, trace, path: Vec::new(), talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
@@ -161,6 +166,7 @@ impl Turns {
         if claim.claims > i64::from(CRASH_CLAIMS) {
             return turn.park(Class::Crash, "every worker that took it up ended without a word").await;
         }
+        turn.look_back().await?;
         let Some(plan) = turn.screen_and_route() else {
             return turn.park(Class::Poison, "its body cannot be opened as a message").await;
         };
@@ -220,19 +226,34 @@ impl Turn<'_> {
     /// Reads every pending message and decides who answers; `None` when one of them is no message.
     fn screen_and_route(&mut self) -> Option<Plan> {
         let guardrails = &self.desk.guardrails;
+        let talk = &mut self.talk;
         let read = |message: &Taken| {
-            let reading = guardrails.read(message.content.as_ref()?);
+            let reading = guardrails.read(message.content.as_ref()?, talk);
             Some(Pending { event_id: message.event_id, reading })
         };
         let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
         for message in &pending {
-            self.path.push(screened(message));
+            self.path.push(screened(message, guardrails.policy().version()));
         }
         self.path.push(json!({ "step": "route", "route": route_word(plan.route()), "locale": plan.locale(),
                                "floor": self.claim.floor.as_str() }));
         Some(plan)
+    }
+
+    /// Hears what was said before, if a rule compares with it.
+    async fn look_back(&mut self) -> Result<(), StoreError> {
+        if !self.desk.guardrails.looks_back() {
+            return Ok(());
+        }
+        for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
+            match line.speaker {
+                Speaker::Customer => self.talk.said(&line.text),
+                Speaker::Business(_) => self.talk.told(&line.text),
+            }
+        }
+        Ok(())
     }
 
     /// The events of this turn.
@@ -241,10 +262,10 @@ impl Turn<'_> {
     }
 }
 
-fn screened(message: &Pending) -> serde_json::Value {
+fn screened(message: &Pending, policy: &str) -> serde_json::Value {
     match &message.reading {
         Reading::Text(screening) => json!({ "step": "screen", "event": message.event_id, "locale": screening.locale,
-                                            "rules": screening.results }),
+                                            "policy": policy, "rules": screening.results }),
         Reading::Unreadable(what) => json!({ "step": "screen", "event": message.event_id, "unreadable": what }),
     }
 }

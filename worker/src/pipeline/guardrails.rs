@@ -5,6 +5,7 @@
 //! Every rule looks at the same original text, so their order cannot matter; a rule's time is linear in the text. Of
 //! the enforced rules that hit, the strongest decides: **a person asked for > block > handoff > redact > annotate >
 //! allow**; among equals the first in the file names itself. Every rule that ran leaves its result, shadow ones too.
+//! What a rule of kind `pii` redacts becomes a placeholder, which the approved draft gives back to the customer.
 //!
 //! Neither type can be made elsewhere:
 //! ```compile_fail,E0451
@@ -22,9 +23,9 @@
 //! ```
 //! while screened text passes:
 //! ```
-//! use worker::pipeline::guardrails::{Guardrails, Outcome};
+//! use worker::pipeline::guardrails::{Guardrails, Outcome, Talk};
 //! let policy = std::sync::Arc::new(worker::policy::Policy::starter()?);
-//! let screening = Guardrails::new(policy.clone())?.screen("hello");
+//! let screening = Guardrails::new(policy.clone())?.screen("hello", &mut Talk::default());
 //! let Outcome::Pass(screened) = screening.outcome else { return Err("stopped".into()) };
 //! let prompt = worker::pipeline::prompt::Prompt::build(&policy, &[], &[screened]);
 //! assert_eq!(prompt.lines().len(), 1);
@@ -32,22 +33,25 @@
 //! ```
 
 mod engine;
+mod fixtures;
 mod length;
-mod normalise;
+mod matcher;
 mod person;
+mod result;
+mod talk;
 mod words;
 
 use std::sync::Arc;
 
 use common::domain::{Author, Content};
 
-pub use engine::{Reason, RuleResult};
-pub use normalise::Span;
-pub(crate) use normalise::words_of;
+pub use lens::Span;
+pub use result::{Reason, RuleResult, Score};
+pub use talk::Talk;
 
 use crate::pipeline::llm::Draft;
-use crate::policy::{Notice, Policy, RuleStage};
-use engine::{Engine, Found, Judgement, Verdict};
+use crate::policy::{Expected, Notice, Policy, PolicyError, RuleStage};
+use engine::{Engine, Judgement, Verdict};
 
 /// A customer's text that has passed the input rules (P5). Only this module makes one.
 #[derive(Clone, PartialEq, Eq)]
@@ -133,6 +137,8 @@ pub struct Screening {
     pub results: Vec<RuleResult>,
     /// The policy's locale it is in; `None` where its words do not tell.
     pub locale: Option<String>,
+    /// What the customer is told if it goes no further.
+    pub notice: Notice,
 }
 
 /// What a customer sent, read as far as it can be.
@@ -168,13 +174,42 @@ pub struct Approval {
     pub decision: Decision,
     /// What every rule found.
     pub results: Vec<RuleResult>,
+    /// What the customer is told if it goes no further.
+    pub notice: Notice,
 }
+
+/// What the rules make of a text, told to a person: it is not fit to go anywhere, as [`Screened`] and [`Approved`] are.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What becomes of the text.
+    pub outcome: Expected,
+    /// The rule that decided; `None` for a text that goes on.
+    pub rule: Option<String>,
+    /// The text as far as it would go on.
+    pub text: String,
+    /// What the customer would be told; `None` for a text that goes on.
+    pub said: Option<String>,
+    /// The policy's locale it is in; `None` where its words do not tell.
+    pub locale: Option<String>,
+    /// What every rule found.
+    pub results: Vec<RuleResult>,
+}
+
+/// The rule that refuses a draft with a placeholder for which there is nothing.
+const PLACEHOLDER: &str = "placeholder";
 
 /// A policy's rules could not be made ready.
 #[derive(Debug, thiserror::Error)]
-#[error("the rule '{rule}' cannot be made ready: its lists are too long; split it in two")]
-pub struct GuardrailError {
-    rule: String,
+pub enum GuardrailError {
+    /// One of them is too large.
+    #[error("the rule '{rule}' cannot be made ready: its lists are too long; split it in two")]
+    TooLarge {
+        /// The rule.
+        rule: String,
+    },
+    /// They do not do what the policy's own fixtures say.
+    #[error(transparent)]
+    Fixtures(#[from] PolicyError),
 }
 
 /// A policy, ready to judge.
@@ -186,14 +221,16 @@ pub struct Guardrails {
 }
 
 impl Guardrails {
-    /// Makes a policy's rules ready.
+    /// Makes a policy's rules ready, and holds them against the policy's own fixtures.
     ///
     /// # Errors
-    /// [`GuardrailError`] names the rule that is too large.
+    /// [`GuardrailError`] names the rule that is too large, or every fixture that fails.
     pub fn new(policy: Arc<Policy>) -> Result<Self, GuardrailError> {
-        let input = Engine::new(policy.rules(), RuleStage::Input)?;
-        let output = Engine::new(policy.rules(), RuleStage::Output)?;
-        Ok(Self { policy, input, output })
+        let input = Engine::new(&policy, RuleStage::Input)?;
+        let output = Engine::new(&policy, RuleStage::Output)?;
+        let guardrails = Self { policy, input, output };
+        fixtures::hold(&guardrails)?;
+        Ok(guardrails)
     }
 
     /// The policy they keep.
@@ -202,51 +239,94 @@ impl Guardrails {
         &self.policy
     }
 
+    /// Whether they need a conversation's earlier lines before they can judge.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.input.looks_back() || self.output.looks_back()
+    }
+
     /// Judges what a customer sent. Text that shows nothing is something that cannot be read.
     #[must_use]
-    pub fn read(&self, content: &Content) -> Reading {
+    pub fn read(&self, content: &Content, talk: &mut Talk) -> Reading {
         match content {
             Content::Text(text) if text.trim().is_empty() => Reading::Unreadable("empty".to_owned()),
-            Content::Text(text) => Reading::Text(self.screen(text)),
+            Content::Text(text) => Reading::Text(self.screen(text, talk)),
             Content::Unreadable(what) => Reading::Unreadable(what.clone()),
         }
     }
 
     /// Judges a customer's text.
     #[must_use]
-    pub fn screen(&self, text: &str) -> Screening {
-        let Judgement { verdict, edited, results } = self.input.judge(text);
+    pub fn screen(&self, text: &str, talk: &mut Talk) -> Screening {
+        let locale = self.policy.detect(text).map(str::to_owned);
+        let Judgement { verdict, edited, results } = self.input.judge(text, locale.as_deref(), talk);
+        talk.said(text);
+        let notice = self.told(&verdict);
         let outcome = match verdict {
             Verdict::Pass => Outcome::Pass(Screened { text: edited }),
             Verdict::Block { rule } => Outcome::Block { rule },
             Verdict::Handoff { rule, asked } => Outcome::Handoff { rule, asked },
         };
-        Screening { outcome, results, locale: self.policy.detect(text).map(str::to_owned) }
+        Screening { outcome, results, locale, notice }
     }
 
     /// A customer's earlier text as history: as [`Guardrails::screen`], but a handoff does not hide it, since it was
     /// said and dealt with. `None` for text that is blocked.
     #[must_use]
-    pub fn recall(&self, text: &str) -> Option<Screened> {
-        let judgement = self.input.judge(text);
+    pub fn recall(&self, text: &str, talk: &mut Talk) -> Option<Screened> {
+        let judgement = self.input.judge(text, self.policy.detect(text), talk);
         (!judgement.blocked()).then_some(Screened { text: judgement.edited })
     }
 
-    /// Judges a draft; `locale` is the conversation's, for when the draft does not tell its own.
+    /// Judges a draft; `locale` is the conversation's, for when the draft does not tell its own. The customer's own
+    /// data come back in place of their placeholders when everything has been judged.
     #[must_use]
-    pub fn approve(&self, draft: &Draft, locale: &str) -> Approval {
-        let Judgement { verdict, edited, results } = self.output.judge(draft.text());
-        let locale = self.policy.detect(draft.text()).unwrap_or_else(|| self.policy.locale_or_default(locale));
+    pub fn approve(&self, draft: &Draft, locale: &str, talk: &mut Talk) -> Approval {
+        let told = self.policy.detect(draft.text());
+        let Judgement { verdict, edited, results } = self.output.judge(draft.text(), told, talk);
+        let locale = told.unwrap_or_else(|| self.policy.locale_or_default(locale));
+        let notice = self.told(&verdict);
         let decision = match verdict {
             Verdict::Pass if edited.trim().is_empty() => Decision::Refused { rule: "empty".to_owned() },
-            Verdict::Pass => {
-                let text = edited.trim().to_owned();
-                Decision::Approved(Approved { text, author: Author::Assistant, locale: locale.to_owned() })
-            }
+            Verdict::Pass => match talk.restore(edited.trim()) {
+                Some(text) => Decision::Approved(Approved { text, author: Author::Assistant, locale: locale.to_owned() }),
+                None => Decision::Refused { rule: PLACEHOLDER.to_owned() },
+            },
             Verdict::Block { rule } => Decision::Refused { rule },
             Verdict::Handoff { rule, asked: _ } => Decision::Handoff { rule },
         };
-        Approval { decision, results }
+        Approval { decision, results, notice }
+    }
+
+    /// What the rules of a stage make of a text, for a person to read.
+    #[must_use]
+    pub fn explain(&self, stage: RuleStage, text: &str, talk: &mut Talk) -> Explanation {
+        let engine = match stage {
+            RuleStage::Input => &self.input,
+            RuleStage::Output => &self.output,
+        };
+        let locale = self.policy.detect(text).map(str::to_owned);
+        let Judgement { verdict, edited, results } = engine.judge(text, locale.as_deref(), talk);
+        let notice = self.told(&verdict);
+        let (outcome, rule) = match verdict {
+            Verdict::Pass => (Expected::Pass, None),
+            Verdict::Block { rule } => (Expected::Block, Some(rule)),
+            Verdict::Handoff { rule, .. } => (Expected::Handoff, Some(rule)),
+        };
+        let spoken = locale.as_deref().unwrap_or_else(|| self.policy.default_locale());
+        let said = rule.as_ref().map(|_| self.policy.say(&notice, spoken));
+        Explanation { outcome, rule, text: edited, said, locale, results }
+    }
+
+    /// What the customer is told by a verdict that stops something: the rule's own reply, if it has one.
+    fn told(&self, verdict: &Verdict) -> Notice {
+        let (rule, otherwise) = match verdict {
+            Verdict::Pass => return Notice::Blocked,
+            Verdict::Block { rule } => (rule, Notice::Blocked),
+            Verdict::Handoff { rule, .. } => (rule, Notice::HandedOff),
+        };
+        let replies = self.policy.rules().iter().any(|known| known.name == *rule && known.reply.is_some());
+        if replies { Notice::Stopped(rule.clone()) } else { otherwise }
     }
 
     /// A text of the policy's own.

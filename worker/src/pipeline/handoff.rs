@@ -93,14 +93,18 @@ impl Plan {
         self.fates.iter().enumerate().map(|(at, (event_id, fate))| (*event_id, end(at, *fate))).collect()
     }
 
-    /// The plan after its draft was refused: what it would have answered is blocked, and the policy says so.
+    /// The plan after its draft was refused: what it would have answered is blocked, and the policy says `said`.
     #[must_use]
-    pub fn refused(mut self) -> Self {
+    pub fn refused(mut self, said: Notice) -> Self {
         for (_, fate) in self.fates.iter_mut().filter(|(_, fate)| *fate == Fate::Question) {
             *fate = Fate::Blocked;
         }
         self.route = Route::Policy;
-        self.notices = notices(&self.fates, unreadable(&self.notices));
+        let media = unreadable(&self.notices);
+        let mut stops: Vec<Notice> =
+            self.notices.into_iter().filter(|notice| !matches!(notice, Notice::Unreadable(_))).collect();
+        stops.push(said);
+        self.notices = notices(stops, media);
         self
     }
 
@@ -120,7 +124,7 @@ pub fn route(floor: Floor, pending: &[Pending], locale: &str) -> Plan {
     match floor {
         Floor::Queued | Floor::Human => to_person(Route::Person, Vec::new(), pending, locale),
         Floor::Assistant => match handoff(pending) {
-            Some(route) => to_person(route, vec![Notice::HandedOff], pending, locale),
+            Some((route, notice)) => to_person(route, vec![notice], pending, locale),
             None => to_assistant(pending, locale),
         },
     }
@@ -133,21 +137,17 @@ fn locale_of(pending: &Pending) -> Option<&str> {
     }
 }
 
-fn outcome(pending: &Pending) -> Option<&Outcome> {
-    match &pending.reading {
-        Reading::Text(screening) => Some(&screening.outcome),
+/// The handoff to name, and what is said: one that was asked for before any other.
+fn handoff(pending: &[Pending]) -> Option<(Route, Notice)> {
+    let found = pending.iter().filter_map(|message| match &message.reading {
+        Reading::Text(screening) => match &screening.outcome {
+            Outcome::Handoff { rule, asked } => Some((rule, *asked, &screening.notice)),
+            Outcome::Pass(_) | Outcome::Block { .. } => None,
+        },
         Reading::Unreadable(_) => None,
-    }
-}
-
-/// The handoff to name: one that was asked for before any other.
-fn handoff(pending: &[Pending]) -> Option<Route> {
-    let found = pending.iter().filter_map(outcome).filter_map(|outcome| match outcome {
-        Outcome::Handoff { rule, asked } => Some((rule, *asked)),
-        Outcome::Pass(_) | Outcome::Block { .. } => None,
     });
-    let (rule, asked) = found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
-    Some(Route::Queue { rule: rule.clone(), asked })
+    let (rule, asked, notice) = found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
+    Some((Route::Queue { rule: rule.clone(), asked }, notice.clone()))
 }
 
 fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
@@ -156,8 +156,7 @@ fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: St
 }
 
 fn to_assistant(pending: &[Pending], locale: String) -> Plan {
-    let mut questions = Vec::new();
-    let mut media = Vec::new();
+    let (mut questions, mut media, mut stops) = (Vec::new(), Vec::new(), Vec::new());
     let mut fates = Vec::with_capacity(pending.len());
     for message in pending {
         let fate = match &message.reading {
@@ -170,26 +169,40 @@ fn to_assistant(pending: &[Pending], locale: String) -> Plan {
                     questions.push(screened.clone());
                     Fate::Question
                 }
-                Outcome::Block { .. } => Fate::Blocked,
+                Outcome::Block { .. } => {
+                    stops.push(screening.notice.clone());
+                    Fate::Blocked
+                }
                 Outcome::Handoff { .. } => Fate::HandedOff,
             },
         };
         fates.push((message.event_id, fate));
     }
     let route = if questions.is_empty() { Route::Policy } else { Route::Assistant(questions) };
-    Plan { route, notices: notices(&fates, media), locale, fates }
+    Plan { route, notices: notices(stops, media), locale, fates }
 }
 
-fn notices(fates: &[(EventId, Fate)], media: Vec<String>) -> Vec<Notice> {
-    let blocked = fates.iter().any(|(_, fate)| *fate == Fate::Blocked).then_some(Notice::Blocked);
+/// Each text once, in the order of what it answers.
+fn notices(stops: Vec<Notice>, media: Vec<String>) -> Vec<Notice> {
     let unreadable = (!media.is_empty()).then_some(Notice::Unreadable(media));
-    blocked.into_iter().chain(unreadable).collect()
+    let mut notices: Vec<Notice> = Vec::new();
+    for notice in stops.into_iter().chain(unreadable) {
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    notices
 }
 
 fn unreadable(notices: &[Notice]) -> Vec<String> {
     let media = |notice: &Notice| match notice {
         Notice::Unreadable(media) => Some(media.clone()),
-        Notice::Blocked | Notice::HandedOff | Notice::Failure | Notice::Holding | Notice::Returned => None,
+        Notice::Blocked
+        | Notice::Stopped(_)
+        | Notice::HandedOff
+        | Notice::Failure
+        | Notice::Holding
+        | Notice::Returned => None,
     };
     notices.iter().find_map(media).unwrap_or_default()
 }
@@ -201,7 +214,7 @@ mod tests {
     use common::domain::{Content, SourceName};
 
     use super::*;
-    use crate::pipeline::guardrails::Guardrails;
+    use crate::pipeline::guardrails::{Guardrails, Talk};
     use crate::policy::Policy;
 
     const ASK: &str = "What are your opening hours?";
@@ -219,8 +232,8 @@ mod tests {
     fn plan(floor: Floor, messages: &[&str]) -> Plan {
         let guardrails = Guardrails::new(Arc::new(Policy::starter().unwrap())).unwrap();
         let read = |text: &str| match text {
-            PHOTO => guardrails.read(&Content::Unreadable("image".into())),
-            text => guardrails.read(&Content::Text(text.into())),
+            PHOTO => guardrails.read(&Content::Unreadable("image".into()), &mut Talk::default()),
+            text => guardrails.read(&Content::Text(text.into()), &mut Talk::default()),
         };
         let pending: Vec<_> = messages
             .iter()
@@ -317,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_refused_draft_blocks_what_it_answered_and_keeps_what_the_policy_answers() {
-        let plan = plan(Floor::Assistant, &[ASK, PHOTO, MORE]).refused();
+        let plan = plan(Floor::Assistant, &[ASK, PHOTO, MORE]).refused(Notice::Blocked);
         assert_eq!(plan.route(), &Route::Policy);
         assert_eq!(plan.notices(), [Notice::Blocked, photos(1)]);
         assert_eq!(ends(&plan), [End::Blocked, End::Replied, End::Blocked]);

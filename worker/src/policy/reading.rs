@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use common::digest::hex_digest;
+use lens::words_of;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use toml::Spanned;
@@ -11,11 +12,12 @@ use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
 use super::locale::Cues;
+use super::fixtures;
 use super::rule::PerLocale;
+use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
 use super::{OnUnknown, Policy, Rule, rules};
-use crate::pipeline::guardrails::words_of;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
 
@@ -28,6 +30,8 @@ struct Written {
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
+    #[serde(default)]
+    fixture: Vec<Spanned<fixtures::Written>>,
 }
 
 #[derive(Deserialize)]
@@ -66,21 +70,27 @@ pub(super) fn check_number(problems: &mut Problems<'_>, key: &str, number: u32, 
 
 pub(super) fn read(source: &str, file: &str) -> Result<Policy, PolicyError> {
     let mut problems = Problems::new(source);
-    let policy = read_parts(source, &mut problems);
+    let policy = read_parts(source, file, &mut problems);
     problems.finish(file, policy)
 }
 
-fn read_parts(source: &str, problems: &mut Problems<'_>) -> Option<Policy> {
+fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<Policy> {
     let document = DeTable::parse(source).map_err(|error| problems.toml(&error, &(0..0))).ok()?;
     let whole = document.span();
     let (rule, rest): (DeTable<'_>, DeTable<'_>) =
         document.into_inner().into_iter().partition(|(key, _)| key.get_ref() == "rule");
     let rest = Spanned::new(whole.clone(), rest);
-    let written = Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
+    let mut written = Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
-    let locales = written.assistant.locales.get_ref();
-    let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), locales, problems);
-    assemble(source, &written, rules, problems)
+    let around = Surroundings {
+        locales: written.assistant.locales.get_ref(),
+        has_facts: written.facts.as_ref().is_some_and(|facts| !facts.get_ref().is_empty()),
+        instructions: written.assistant.instructions.get_ref(),
+    };
+    let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
+    let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
+    let policy = assemble(source, &written, rules, problems)?;
+    Some(Policy { file: file.to_owned(), fixtures, ..policy })
 }
 
 fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
@@ -116,10 +126,11 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         templates: templates(&written.texts, locales, problems),
         media: media(&written.media, locales, problems),
     };
-    let system = system(assistant, &facts, problems)?;
+    let (instructions, system) = system(assistant, &facts, problems)?;
     Some(Policy {
         version: hex_digest(source.as_bytes(), 12),
         name: assistant.name.get_ref().clone(),
+        instructions,
         system,
         locales: locales.clone(),
         default_locale: assistant.default_locale.get_ref().clone(),
@@ -130,6 +141,8 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         cues,
         texts,
         rules,
+        file: String::new(),
+        fixtures: Vec::new(),
     })
 }
 
@@ -203,17 +216,18 @@ fn media(
     names
 }
 
-fn system(assistant: &Assistant, facts: &BTreeMap<String, String>, problems: &mut Problems<'_>) -> Option<String> {
+fn system(assistant: &Assistant, facts: &BTreeMap<String, String>, problems: &mut Problems<'_>) -> Option<(String, String)> {
     let instructions = &assistant.instructions;
     let template = Template::parse(instructions.get_ref(), &["name"])
         .map_err(|reason| problems.at(&instructions.span(), format!("'instructions' {reason}")))
         .ok()?;
-    let mut system = template.render(&[("name", assistant.name.get_ref())]);
+    let instructions = template.render(&[("name", assistant.name.get_ref())]);
+    let mut system = instructions.clone();
     if !facts.is_empty() {
         system.push_str("\n\nFacts:");
         for (name, fact) in facts {
             system.push_str(&format!("\n- {name}: {}", fact.trim()));
         }
     }
-    Some(system)
+    Some((instructions, system))
 }

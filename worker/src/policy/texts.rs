@@ -9,6 +9,8 @@ use super::template::Template;
 pub enum Notice {
     /// A message was stopped.
     Blocked,
+    /// A message was stopped by this rule, which has a reply of its own.
+    Stopped(String),
     /// A person will answer.
     HandedOff,
     /// These cannot be read yet: the provider's words, such as `image`.
@@ -59,7 +61,7 @@ impl TextKey {
 impl Notice {
     const fn key(&self) -> TextKey {
         match self {
-            Self::Blocked => TextKey::Blocked,
+            Self::Blocked | Self::Stopped(_) => TextKey::Blocked,
             Self::HandedOff => TextKey::HandedOff,
             Self::Unreadable(_) => TextKey::Unreadable,
             Self::Failure => TextKey::Failure,
@@ -83,7 +85,12 @@ impl Texts {
     pub(super) fn say(&self, notice: &Notice, locale: &str) -> String {
         let what = match notice {
             Notice::Unreadable(media) => self.media(media, locale),
-            Notice::Blocked | Notice::HandedOff | Notice::Failure | Notice::Holding | Notice::Returned => String::new(),
+            Notice::Blocked
+            | Notice::Stopped(_)
+            | Notice::HandedOff
+            | Notice::Failure
+            | Notice::Holding
+            | Notice::Returned => String::new(),
         };
         let template = self.templates.get(&(notice.key(), locale.to_owned()));
         template.map_or_else(String::new, |template| template.render(&[("what", &what)]))

@@ -49,11 +49,13 @@ impl Turn<'_> {
     }
 
     /// What was said before, screened again under today's policy: yesterday's may have let more through.
-    async fn history(&self) -> Result<Vec<PastLine>, StoreError> {
+    async fn history(&mut self) -> Result<Vec<PastLine>, StoreError> {
         let lines = self.desk.store.history(self.claim, HISTORY_LINES).await?;
+        let (guardrails, talk) = (&self.desk.guardrails, &mut self.talk);
         let past = lines.into_iter().filter_map(|line| match line.speaker {
-            Speaker::Customer => self.desk.guardrails.recall(&line.text).map(PastLine::Customer),
-            Speaker::Business(_) => Some(PastLine::Business(line.text)),
+            Speaker::Customer => guardrails.recall(&line.text, talk).map(PastLine::Customer),
+            // What the customer was told back in clear goes to the model as they said it: as placeholders.
+            Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
         });
         Ok(past.collect())
     }
@@ -113,17 +115,21 @@ impl Turn<'_> {
     }
 
     async fn approve(mut self, plan: Plan, draft: &Draft) -> Result<Pass, StoreError> {
-        let approval = self.desk.guardrails.approve(draft, plan.locale());
+        let approval = self.desk.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
             Decision::Refused { rule } => ("refused", Some(rule)),
             Decision::Handoff { rule } => ("handoff", Some(rule)),
         };
-        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule, "rules": approval.results }));
+        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
+                               "policy": self.desk.guardrails.policy().version(), "rules": approval.results }));
         let model = Some(self.desk.model.name());
         match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
-            Decision::Refused { .. } => self.end(&plan.refused(), None, model, "draft_refused").await,
+            Decision::Refused { .. } => {
+                let plan = plan.refused(approval.notice);
+                self.end(&plan, None, model, "draft_refused").await
+            },
             Decision::Handoff { rule } => {
                 let none: Option<Approved> = None;
                 self.end(&plan.handed_over(&rule), none, model, "handed_off").await

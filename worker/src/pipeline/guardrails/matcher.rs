@@ -1,0 +1,215 @@
+//! One matcher for each kind of rule, made ready once.
+
+use aho_corasick::BuildError;
+use lens::claims::{self, Facts};
+use lens::leak::Shingles;
+use lens::topic::{Lesson, Topic};
+use lens::{Views, injection, language, pii, secrets, url, words_of};
+
+use super::length;
+use super::person::Person;
+use super::result::{Found, Reason};
+use super::talk::Talk;
+use super::words::{Promise, Words};
+use crate::policy::{
+    LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule,
+};
+
+/// What is judged, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) views: &'a Views<'a>,
+    pub(super) talk: &'a Talk,
+    pub(super) stage: RuleStage,
+}
+
+/// A rule's kind, ready to run.
+#[derive(Debug)]
+pub(super) enum Matcher {
+    Length(LengthRule),
+    Words(Words),
+    Person(Person),
+    Topic { topic: Box<Topic>, off_at: f64, unsure_at: f64 },
+    Injection { threshold: f64 },
+    Pii { rule: PiiRule, facts: String },
+    Secrets,
+    Url { allow: Vec<String> },
+    Language { allow: Vec<String> },
+    Repeat { times: u32 },
+    Grounding { facts: Box<Facts>, customer_may: bool },
+    Leak { shingles: Shingles, canary: Option<String> },
+    Promise(Promise),
+    Schema(SchemaRule),
+    #[cfg(test)]
+    Panics,
+    #[cfg(test)]
+    Dawdles(std::time::Duration),
+}
+
+impl Matcher {
+    pub(super) fn new(rule: &Rule, policy: &Policy) -> Result<Self, BuildError> {
+        let facts = || policy.facts().values().map(String::as_str);
+        Ok(match &rule.kind {
+            RuleKind::Length(length) => Self::Length(length.clone()),
+            RuleKind::Words(words) => Self::Words(Words::new(words)?),
+            RuleKind::Person(person) => Self::Person(Person::new(person)?),
+            RuleKind::Topic(topic) => {
+                Self::Topic { topic: Box::new(taught(topic)?), off_at: topic.off_at, unsure_at: topic.unsure_at }
+            }
+            RuleKind::Injection(injection) => Self::Injection { threshold: injection.threshold },
+            RuleKind::Pii(pii) => Self::Pii { rule: pii.clone(), facts: squeezed(&facts().collect::<String>()) },
+            RuleKind::Secrets => Self::Secrets,
+            RuleKind::Url(url) => Self::Url { allow: url.allow.clone() },
+            RuleKind::Language(language) => Self::Language { allow: language.allow.clone() },
+            RuleKind::Repeat(repeat) => Self::Repeat { times: repeat.times },
+            RuleKind::Grounding(grounding) => {
+                Self::Grounding { facts: Box::new(Facts::of(facts())), customer_may: grounding.customer_may }
+            }
+            RuleKind::Leak(leak) => {
+                let size = usize::try_from(leak.words).unwrap_or(usize::MAX);
+                let canary = leak.canary.as_deref().map(words_of);
+                Self::Leak { shingles: Shingles::of(policy.instructions(), size), canary }
+            }
+            RuleKind::Promise(promise) => Self::Promise(Promise::new(promise)?),
+            RuleKind::Schema(schema) => Self::Schema(schema.clone()),
+        })
+    }
+
+    pub(super) fn judge(&self, subject: &Subject<'_>) -> Found {
+        let (views, text) = (subject.views, subject.views.original());
+        match self {
+            Self::Length(rule) => length::judge(rule, text, subject.stage),
+            Self::Words(words) => words.judge(views),
+            Self::Person(person) => person.judge(views.plain()),
+            Self::Topic { topic, off_at, unsure_at } => topic_of(topic, *off_at, *unsure_at, views),
+            Self::Injection { threshold } => command(*threshold, views),
+            Self::Pii { rule, facts } => personal(rule, facts, subject),
+            Self::Secrets => Found::any(Reason::Secret, secrets::find(text)),
+            Self::Url { allow } => {
+                let strange = url::find(text).into_iter().filter(|link| !url::is_allowed(&link.host, allow));
+                Found::any(Reason::Link, strange.map(|link| link.span).collect())
+            }
+            Self::Language { allow } => {
+                let told = language::detect(text, views.plain());
+                let strange = told.is_some_and(|told| !allow.iter().any(|known| known == told));
+                if strange { Found::at(Reason::Language, Vec::new()) } else { Found::nothing(Reason::Clean) }
+            }
+            Self::Repeat { times } => {
+                let before = subject.talk.times(&views.plain().text, subject.stage == RuleStage::Input);
+                let often = before + 1 >= *times && !views.plain().words.is_empty();
+                if often { Found::at(Reason::Repeated, Vec::new()) } else { Found::nothing(Reason::Clean) }
+            }
+            Self::Grounding { facts, customer_may } => {
+                let held = |claim: &claims::Claim| {
+                    facts.hold(claim) || (*customer_may && subject.talk.stated().hold(claim))
+                };
+                let loose = claims::find(text).into_iter().filter(|claim| !held(claim));
+                Found::any(Reason::Ungrounded, loose.map(|claim| claim.span).collect())
+            }
+            Self::Leak { shingles, canary } => leaked(shingles, canary.as_deref(), views),
+            Self::Promise(promise) => promise.judge(views),
+            Self::Schema(rule) => {
+                if fits(rule, text) { Found::nothing(Reason::Clean) } else { Found::at(Reason::Malformed, Vec::new()) }
+            }
+            #[cfg(test)]
+            Self::Panics => panic!("a rule fails"),
+            #[cfg(test)]
+            Self::Dawdles(time) => {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < *time {
+                    std::hint::spin_loop();
+                }
+                Found::nothing(Reason::Clean)
+            }
+        }
+    }
+}
+
+fn taught(rule: &TopicRule) -> Result<Topic, BuildError> {
+    let [on, off, about, besides] = [&rule.on, &rule.off, &rule.about, &rule.besides]
+        .map(|lists| lists.values().flatten().map(String::as_str).collect());
+    Topic::learn(&Lesson { on, off, about, besides })
+}
+
+fn topic_of(topic: &Topic, off_at: f64, unsure_at: f64, views: &Views<'_>) -> Found {
+    let distance = topic.distance(views);
+    let score = f64::from(distance.score);
+    if score >= off_at {
+        Found::at(Reason::OffTopic, distance.spans).scored(score)
+    } else if score >= unsure_at {
+        Found::nothing(Reason::Unsure).scored(score)
+    } else {
+        Found::nothing(Reason::Clean).scored(score)
+    }
+}
+
+fn command(threshold: f64, views: &Views<'_>) -> Found {
+    let found = injection::judge(views);
+    let score = f64::from(found.score);
+    if score >= threshold {
+        Found::at(Reason::Injection, found.spans).scored(score).seen_in(found.view)
+    } else {
+        Found::nothing(Reason::Clean).scored(score)
+    }
+}
+
+/// In a draft, what the business itself states as a fact is nobody's secret.
+fn personal(rule: &PiiRule, facts: &str, subject: &Subject<'_>) -> Found {
+    let text = subject.views.original();
+    let is_fact = |finding: &pii::Finding| {
+        subject.stage == RuleStage::Output && facts.contains(&squeezed(&text[finding.span.start..finding.span.end]))
+    };
+    let wanted = pii::find(text).into_iter().filter(|finding| rule.kinds.contains(&finding.kind));
+    let found: Vec<pii::Finding> = wanted.filter(|finding| !is_fact(finding)).collect();
+    let mut result = Found::any(Reason::Personal, found.iter().map(|finding| finding.span).collect());
+    result.personal = found.into_iter().map(|finding| finding.kind).collect();
+    result
+}
+
+/// Letters and digits only, so that 300 555 0100 is 300-555-0100.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn leaked(shingles: &Shingles, canary: Option<&str>, views: &Views<'_>) -> Found {
+    for view in views.iter() {
+        let mut spans = shingles.find(view);
+        let mark = canary.and_then(|canary| view.text.find(canary).map(|at| (at, canary)));
+        if let Some((at, canary)) = mark {
+            let first = view.words.partition_point(|word| word.start <= at).saturating_sub(1);
+            spans.push(view.span(first, first + canary.split(' ').count() - 1));
+        }
+        if !spans.is_empty() {
+            return Found::at(Reason::Leaked, spans).seen_in(view.kind);
+        }
+    }
+    Found::nothing(Reason::Clean)
+}
+
+fn fits(rule: &SchemaRule, text: &str) -> bool {
+    match rule.format {
+        SchemaFormat::Plain => {
+            let text = text.trim();
+            let is_json = text.starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let markup = ["```", "</", "<|", "<script", "<html", "<div"];
+            !is_json && !markup.iter().any(|mark| text.contains(mark))
+        }
+        SchemaFormat::Json => {
+            let value = serde_json::from_str(text.trim()).unwrap_or(serde_json::Value::Null);
+            let Some(object) = value.as_object() else { return false };
+            object.len() == rule.keys.len()
+                && rule.keys.iter().all(|(key, of)| object.get(key).is_some_and(|value| type_of(value) == of))
+        }
+    }
+}
+
+const fn type_of(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "boolean",
+        serde_json::Value::Number(_) => "number",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Array(_) => "array",
+        serde_json::Value::Object(_) => "object",
+    }
+}
