@@ -79,7 +79,7 @@ fn own(file: &str, attack: bool, rows: &mut Vec<Row>, random: &mut StdRng) {
         let part = part_of(&format!("{attack} {number} {text}"));
         let kind = if attack { "attack" } else { cells[1] };
         let source = format!("own {kind} {}", cells[0]);
-        for text in expand(text, if attack { 14 } else { 24 }, random) {
+        for text in expand(text, if attack { 20 } else { 40 }, random) {
             rows.push(Row { text, attack, source: source.clone(), part });
         }
     }
@@ -213,7 +213,7 @@ fn train(rows: &[&Row], random: &mut StdRng) -> Weights {
     let seen: Vec<Seen> = rows.iter().map(|row| Seen::of(&View::plain(&row.text), &row.text)).collect();
     let mut trainer = Trainer::new(Weights::default().groups.len());
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    let epochs = setting("EPOCHS", 8.0) as usize;
+    let epochs = setting("EPOCHS", 4.0) as usize;
     for epoch in 0..epochs {
         order.shuffle(random);
         for at in &order {

@@ -88,3 +88,6 @@ pub fn find(text: &str) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod drawn;

@@ -224,7 +224,7 @@ mod tests {
     fn the_starter_is_sound_and_its_version_is_its_content() {
         let policy = Policy::starter().unwrap();
         assert_eq!(policy.locales(), ["en", "es", "pt"]);
-        assert_eq!(policy.rules().len(), 5);
+        assert_eq!(policy.rules().len(), 17);
         assert_eq!(policy.on_unknown(), OnUnknown::Silent);
         assert_eq!(policy.version().len(), 12);
         assert_eq!(policy.version(), Policy::parse(STARTER, "elsewhere").unwrap().version());
@@ -323,7 +323,28 @@ mod tests {
         let rule = |body: &str| format!("{STARTER}\n[[rule]]\nname = \"new\"\nmode = \"enforce\"\n{body}\n");
         for (body, reason) in [
             ("kind = \"length\"\nstage = \"input\"\naction = \"redact\"\nmax_characters = 5", "cannot 'redact'"),
-            ("kind = \"length\"\nstage = \"input\"\naction = \"block\"", "missing field `max_characters`"),
+            ("kind = \"length\"\nstage = \"input\"\naction = \"block\"", "nothing would be too long"),
+            ("kind = \"length\"\nstage = \"input\"\naction = \"block\"\nmax_bytes = 9", "overlap: they are of one kind"),
+            (
+                "kind = \"words\"\nstage = \"input\"\naction = \"block\"\nwords = { en = [\"Fake   INVOICE\"], es = [], pt = [] }",
+                "overlap: both look for 'fake invoice'",
+            ),
+            ("kind = \"words\"\nstage = \"input\"\naction = \"block\"\npatterns = ['(a+)+$']", "repeats a repetition"),
+            ("kind = \"words\"\nstage = \"input\"\naction = \"block\"\npatterns = ['a{9}{999}{99}']", "more than"),
+            ("kind = \"repeat\"\nstage = \"input\"\naction = \"block\"\ntimes = 1", "must be 2 to 20"),
+            ("kind = \"topic\"\nstage = \"output\"\naction = \"block\"", "cannot 'block' at the output stage"),
+            ("kind = \"language\"\nstage = \"input\"\naction = \"block\"\nallow = [\"english\"]", "two letters"),
+            ("kind = \"schema\"\nstage = \"output\"\naction = \"block\"\nformat = \"json\"", "json needs it"),
+            ("kind = \"url\"\nstage = \"input\"\naction = \"block\"\nallow = [\"http://x.example\"]", "is no host"),
+            ("kind = \"leak\"\nstage = \"output\"\naction = \"block\"\ncanary = \"not in there\"", "stand in the instructions"),
+            (
+                "kind = \"repeat\"\nstage = \"output\"\naction = \"block\"\ntimes = 3\nreply = { en = \"no {thing}\", es = \"no\", pt = \"no\" }",
+                "'{thing}'",
+            ),
+            ("kind = \"repeat\"\nstage = \"output\"\naction = \"block\"\ntimes = 3\nreply = { en = \"no\" }", "nothing for 'pt'"),
+            ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\nreply = { en = \"a\", es = \"a\", pt = \"a\" }", "never be said"),
+            ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\nlocales = [\"fr\"]", "'fr'"),
+            ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\non_error = \"shrug\"", "shrug"),
             ("kind = \"words\"\nstage = \"input\"\naction = \"block\"\nwords = { en = [\"x\"], es = [\"x\"] }", "'pt'"),
             (
                 "kind = \"words\"\nstage = \"input\"\naction = \"block\"\nwords = { en = [], es = [], pt = [] }",
@@ -346,6 +367,23 @@ mod tests {
             let text = reasons(&rule(body));
             assert!(text.contains(reason), "{body}\n{text}");
         }
+    }
+
+    #[test]
+    fn figures_cannot_be_held_to_an_empty_fact_table() {
+        let facts = &STARTER[STARTER.find("[facts]").unwrap()..STARTER.find("# Words that tell").unwrap()];
+        let text = reasons(&changed(facts, ""));
+        let line = changed(facts, "").lines().position(|line| line == "name = \"grounding\"").unwrap() + 1;
+        assert!(text.contains(&format!("test.toml:{line}:")) && text.contains("needs [facts]"), "{text}");
+        assert!(reasons(&changed(facts, "[facts]\n\n")).contains("the fact table is empty"));
+    }
+
+    #[test]
+    fn a_fixture_that_names_no_rule_or_has_no_text_is_refused() {
+        let with = |body: &str| reasons(&format!("{STARTER}\n[[fixture]]\noutcome = \"block\"\n{body}\n"));
+        assert!(with("texts = [\"x\"]\nrule = \"nobody\"").contains("no rule of that stage is named 'nobody'"));
+        assert!(with("texts = []").contains("proves nothing"));
+        assert!(with("texts = [\"x\"]\ncolour = 1").contains("unknown field `colour`"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub const BUCKETS: usize = 1 << 16;
 /// The groups of phrases.
 pub const GROUPS: usize = patterns::GROUPS.len();
 /// Longer words are no words; only their beginning counts.
-const LONGEST_WORD: usize = 24;
+const LONGEST_WORD: usize = 48;
 
 /// A view as the model sees it.
 #[derive(Clone, Debug, Default)]

@@ -160,7 +160,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pipeline::guardrails::Guardrails;
+    use crate::pipeline::guardrails::{Guardrails, Talk};
 
     fn policy(history_tokens: u32) -> Arc<Policy> {
         let source = include_str!("../../../policies/shop.toml");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn screened(policy: &Arc<Policy>, text: &str) -> Screened {
-        Guardrails::new(policy.clone()).unwrap().recall(text).unwrap()
+        Guardrails::new(policy.clone()).unwrap().recall(text, &mut Talk::default()).unwrap()
     }
 
     fn texts(prompt: &Prompt) -> Vec<&str> {

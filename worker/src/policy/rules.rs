@@ -159,11 +159,11 @@ pub(super) fn part<T: DeserializeOwned>(table: DeTable<'_>, span: &Range<usize>,
 }
 
 fn known_kind(written: &Spanned<String>, problems: &mut Problems<'_>) -> Option<KindName> {
-    let word: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+    let named: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
         written.get_ref().as_str().into_deserializer();
-    KindName::deserialize(word)
+    KindName::deserialize(named)
         .map_err(|_| {
-            let kinds: Vec<String> = KindName::ALL.iter().map(word).collect();
+            let kinds: Vec<String> = KindName::ALL.iter().map(|kind| word(kind)).collect();
             let reason = format!("unknown kind '{}'; the kinds are {}", written.get_ref(), kinds.join(", "));
             problems.at(&written.span(), reason);
         })

@@ -75,7 +75,8 @@ impl Ready {
         let kind = self.rule.kind.name();
         let instead = |at: usize, span: Span, talk: &mut Talk| match (action, kind) {
             (Action::Annotate, KindName::Length) => Some(String::new()),
-            (Action::Redact, KindName::Pii) => {
+            // What a draft knows of people that this customer did not say comes back to nobody.
+            (Action::Redact, KindName::Pii) if self.rule.stage == RuleStage::Input => {
                 let of = found.personal.get(at)?;
                 Some(talk.vault().placeholder(*of, &text[span.start..span.end]))
             }
@@ -104,7 +105,9 @@ const fn weight(action: Action, kind: KindName, reason: Reason) -> u8 {
 fn share(rule: &str, text: &str) -> f64 {
     let bytes = rule.bytes().chain([0]).chain(text.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    f64::from((hash >> 40) as u32) / f64::from(1_u32 << 24)
+    // The last bytes have not reached the upper bits yet.
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    f64::from((mixed >> 40) as u32) / f64::from(1_u32 << 24)
 }
 
 /// What the rules together say.
@@ -155,7 +158,10 @@ impl Engine {
         let mut results = Vec::with_capacity(self.rules.len());
         let mut edits: Vec<(Span, String)> = Vec::new();
         let mut decided: Option<(&Ready, Action, u8)> = None;
-        for ready in self.rules.iter().filter(|ready| ready.looks(text, locale, talk.channel())) {
+        for ready in &self.rules {
+            if !ready.looks(text, locale, talk.channel()) {
+                continue;
+            }
             let (found, action, micros) = ready.judge(&Subject { views: &views, talk, stage: self.stage });
             results.push(ready.result(&found, action, micros));
             if !found.hit || ready.rule.mode != RuleMode::Enforce {
