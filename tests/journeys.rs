@@ -16,6 +16,7 @@ mod guardrails; // what policy stops, cuts and says instead
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
+mod policy; // a policy is checked, asked and measured without any door
 mod privacy; // nothing personal or secret in clear, anywhere
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says

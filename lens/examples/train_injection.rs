@@ -240,7 +240,8 @@ fn is_trigger(row: &Row) -> bool {
 fn unseen<'a>(rows: &'a [Row], random: &mut StdRng) -> Vec<(&'a Row, f32)> {
     let mut scored = Vec::new();
     for fold in 0..FOLDS {
-        let others: Vec<&Row> = rows.iter().filter(|row| row.part != Part::Fold(fold) && row.part != Part::Test).collect();
+        let others: Vec<&Row> =
+            rows.iter().filter(|row| row.part != Part::Fold(fold) && row.part != Part::Test).collect();
         let weights = train(&others, random);
         let own = rows.iter().filter(|row| row.part == Part::Fold(fold));
         scored.extend(own.map(|row| (row, logit(&weights, &row.text))));
@@ -258,7 +259,7 @@ fn threshold(scored: &[(&Row, f32)]) -> f32 {
         scores[at]
     };
     let questions = quantile(&is_question, setting("QUESTIONS", 0.001));
-    questions.max(quantile(&is_trigger, setting("TRIGGERS", 0.02)))
+    questions.max(quantile(&is_trigger, setting("TRIGGERS", 0.025)))
 }
 
 fn recall(scored: &[(&Row, f32)], threshold: f32) {
@@ -309,16 +310,19 @@ fn main() {
     println!("unseen folds, threshold {threshold:.3}:");
     recall(&scored, threshold);
     if flag("--verbose") {
-        for (row, score) in scored.iter().filter(|(row, score)| row.attack != (*score >= threshold) && !row.source.starts_with("prompt")) {
+        for (row, score) in scored
+            .iter()
+            .filter(|(row, score)| row.attack != (*score >= threshold) && !row.source.starts_with("prompt"))
+        {
             println!("  wrong {score:6.2} {:.110} [{}]", row.text, row.source);
         }
     }
     println!("left out, then looked for:");
-    for source in ["safeguard", "trustai", "lakera", "satml", "llmail", "own attack en", "own attack es", "own attack pt"] {
-        let (of, others): (Vec<&Row>, Vec<&Row>) = rows
-            .iter()
-            .filter(|row| row.part != Part::Test)
-            .partition(|row| row.attack && row.source.contains(source));
+    for source in
+        ["safeguard", "trustai", "lakera", "satml", "llmail", "own attack en", "own attack es", "own attack pt"]
+    {
+        let (of, others): (Vec<&Row>, Vec<&Row>) =
+            rows.iter().filter(|row| row.part != Part::Test).partition(|row| row.attack && row.source.contains(source));
         let weights = train(&others, &mut random);
         let found = of.iter().filter(|row| logit(&weights, &row.text) >= threshold).count();
         println!("  {source:16} {found:5} of {:5}, {:.2} %", of.len(), 100.0 * found as f64 / of.len() as f64);

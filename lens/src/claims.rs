@@ -47,18 +47,20 @@ const HOUR: &str = r"(?ix)
 const STREET: &str = r"(?ix)
     \b(?:calle|carrera|cra|avenida|av|diagonal|transversal|plaza|rua|travessa|rue)\b\.?\s(?:[\p{L}.]+\s){0,4}?(?:\#|n[°º.]|no\.?\s)?\s?\d+[a-z]?(?:\s?[\#\-]\s?\d+[a-z]?)*
   | \b\d{1,5}\s(?:\p{Lu}?[\p{L}.]+\s){1,3}(?:street|st|road|rd|avenue|ave|lane|ln|boulevard|blvd|drive|square)\b";
+const RANGE: &str = r"(?i)\b(\d{1,2})\s?(?:to|till|until|a|às|até|hasta|-|–)\s?(?:las\s|as\s|às\s)?(\d{1,2})\b";
 const NUMBER: &str = r"\d[\d.,]*\d|\d";
 
 struct Forms {
     price: Regex,
     hour: Regex,
     street: Regex,
+    range: Regex,
     number: Regex,
 }
 
 static FORMS: LazyLock<Option<Forms>> = LazyLock::new(|| {
     let ready = |form: &str| Regex::new(form).ok();
-    Some(Forms { price: ready(PRICE)?, hour: ready(HOUR)?, street: ready(STREET)?, number: ready(NUMBER)? })
+    Some(Forms { price: ready(PRICE)?, hour: ready(HOUR)?, street: ready(STREET)?, range: ready(RANGE)?, number: ready(NUMBER)? })
 });
 
 /// Every claim of a text.
@@ -112,11 +114,17 @@ impl Facts {
         }
         for number in forms.number.find_iter(text) {
             self.amounts.extend(hundredths(number.as_str(), None));
-            let hour = number.as_str().parse::<u32>().ok().filter(|hour| *hour <= 24);
-            self.minutes.extend(hour.map(|hour| hour * 60 % 720));
+        }
+        for found in forms.range.captures_iter(text) {
+            let hours = [1, 2].map(|at| found.get(at).and_then(|hour| hour.as_str().parse::<u32>().ok()).unwrap_or(0));
+            // "9 to 18" are hours; "3 to 5" are days as likely.
+            if hours[0] < hours[1] && (12..=24).contains(&hours[1]) {
+                self.minutes.extend(hours.map(|hour| hour * 60 % 720));
+            }
         }
         for found in forms.hour.captures_iter(text) {
-            self.minutes.extend(hour(&found).and_then(|minutes| minutes.parse::<u32>().ok()).map(|minutes| minutes % 720));
+            self.minutes
+                .extend(hour(&found).and_then(|minutes| minutes.parse::<u32>().ok()).map(|minutes| minutes % 720));
         }
         self.digits.push(' ');
         self.digits.push_str(&digits(text));
@@ -144,7 +152,8 @@ fn digits(text: &str) -> String {
 }
 
 fn price(found: &Captures<'_>) -> Option<String> {
-    let (number, unit) = found.name("a").map(|a| (a, found.name("am"))).or_else(|| found.name("b").map(|b| (b, found.name("bm"))))?;
+    let (number, unit) =
+        found.name("a").map(|a| (a, found.name("am"))).or_else(|| found.name("b").map(|b| (b, found.name("bm"))))?;
     hundredths(number.as_str(), unit.map(|unit| unit.as_str()))
 }
 

@@ -6,13 +6,34 @@ use std::sync::LazyLock;
 use crate::normal::View;
 
 const WORDS: &[(&str, &str)] = &[
-    ("en", "the is are do does have you your my i im it and what when where how can want would with for of this please thanks hello open to not a in on at they we was be from"),
-    ("es", "el la los las un una es y que cuando donde como cuanto cuesta tienen tiene quiero puedo hola gracias por favor usted mi con para del al hay esta estan buenos buenas dias pero muy mas lo se me su de en no si"),
-    ("pt", "o os um uma e que quando onde como quanto custa voces voce tem quero posso ola oi obrigado obrigada por favor meu minha com para do da no na nao esta bom boa dia sao mais em de se dos das pelo isso eu ao"),
-    ("fr", "le la les un une des est et je vous nous il elle que qui quoi ou quand comment combien bonjour merci avec pour dans sur pas ne mon ma votre vos du de au ce cette s il sont ai"),
-    ("de", "der die das ein eine ist und ich sie wir er es was wo wann wie kann haben habe mit fur von auf nicht zu im den dem bitte danke guten tag mein meine ihr ihre sind auch noch"),
-    ("it", "il lo la gli le un una e che quando dove come quanto costa avete ciao grazie per con non di del della sono ho mio mia vorrei posso buongiorno questo questa anche piu nel si"),
-    ("nl", "de het een en ik je jij u wij is zijn wat waar wanneer hoe kan hebben heb met voor van op niet te dank bedankt hallo mijn uw ook nog naar"),
+    (
+        "en",
+        "the is are do does have you your my i im it and what when where how can want would with for of this please thanks hello open to not a in on at they we was be from",
+    ),
+    (
+        "es",
+        "el la los las un una es y que cuando donde como cuanto cuesta tienen tiene quiero puedo hola gracias por favor usted mi con para del al hay esta estan buenos buenas dias pero muy mas lo se me su de en no si",
+    ),
+    (
+        "pt",
+        "o os um uma e que quando onde como quanto custa voces voce tem quero posso ola oi obrigado obrigada por favor meu minha com para do da no na nao esta bom boa dia sao mais em de se dos das pelo isso eu ao",
+    ),
+    (
+        "fr",
+        "le la les un une des est et je vous nous il elle que qui quoi ou quand comment combien bonjour merci avec pour dans sur pas ne mon ma votre vos du de au ce cette s il sont ai",
+    ),
+    (
+        "de",
+        "der die das ein eine ist und ich sie wir er es was wo wann wie kann haben habe mit fur von auf nicht zu im den dem bitte danke guten tag mein meine ihr ihre sind auch noch",
+    ),
+    (
+        "it",
+        "il lo la gli le un una e che quando dove come quanto costa avete ciao grazie per con non di del della sono ho mio mia vorrei posso buongiorno questo questa anche piu nel si",
+    ),
+    (
+        "nl",
+        "de het een en ik je jij u wij is zijn wat waar wanneer hoe kan hebben heb met voor van op niet te dank bedankt hallo mijn uw ook nog naar",
+    ),
 ];
 
 static BY_WORD: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new(|| {
@@ -72,7 +93,8 @@ fn script(original: &str) -> Option<&'static str> {
         };
         *counts.entry(language).or_default() += 1;
     }
-    let (language, count) = counts.iter().max_by_key(|(language, count)| (**count, **language)).map(|(l, c)| (*l, *c))?;
+    let (language, count) =
+        counts.iter().max_by_key(|(language, count)| (**count, **language)).map(|(l, c)| (*l, *c))?;
     // Japanese is written with Chinese characters too; Chinese never with kana.
     let language = if language == "zh" && counts.contains_key("ja") { "ja" } else { language };
     (count >= FEWEST_LETTERS.min(latin + 1).max(2) && count > latin).then_some(language)

@@ -46,7 +46,9 @@ fn one(pattern: &str) -> Result<Regex, String> {
         return Err("it matches nothing at all, so it would match everywhere".to_owned());
     }
     if nests(&parsed, false) {
-        return Err("it repeats a repetition without bound, which takes exponential time elsewhere; unfold it".to_owned());
+        return Err(
+            "it repeats a repetition without bound, which takes exponential time elsewhere; unfold it".to_owned()
+        );
     }
     RegexBuilder::new(pattern)
         .size_limit(LARGEST)

@@ -1,8 +1,11 @@
 //! Whole words and phrases in a view, found in one pass however many there are.
 
-use aho_corasick::{AhoCorasick, BuildError};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError};
 
 use crate::normal::{View, words_of};
+
+/// Bytes of phrases up to which speed is worth the memory: some megabytes.
+const LARGEST_FAST: usize = 32 * 1024;
 
 /// A match: which phrase, and the indices of its first and last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,10 @@ impl Phrases {
                 told.push((at, phrase.trim_end().ends_with('*')));
             }
         }
-        Ok(Self { automaton: AhoCorasick::new(patterns)?, told })
+        let size: usize = patterns.iter().map(String::len).sum();
+        // The fastest automaton takes the most memory.
+        let kind = (size <= LARGEST_FAST).then_some(AhoCorasickKind::DFA);
+        Ok(Self { automaton: AhoCorasick::builder().kind(kind).build(patterns)?, told })
     }
 
     /// Every match on whole words, in the order of their ends. All are told, overlapping ones too, since a phrase

@@ -7,23 +7,23 @@ use regex::{Regex, RegexSet};
 use crate::normal::Span;
 
 const FORMS: &[&str] = &[
-    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    r"\bgh[pousr]_[A-Za-z0-9]{36,}\b",
-    r"\bgithub_pat_[A-Za-z0-9_]{40,}\b",
-    r"\bglpat-[A-Za-z0-9_-]{20,}",
-    r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
-    r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}\b",
-    r"\bsk-[A-Za-z0-9_-]{20,}",
-    r"\bAIza[0-9A-Za-z_-]{35}\b",
-    r"\bEAA[A-Za-z0-9]{30,}\b",
-    r"\bnpm_[A-Za-z0-9]{36}\b",
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+    r"(?-u:\b)(?:AKIA|ASIA)[0-9A-Z]{16}(?-u:\b)",
+    r"(?-u:\b)gh[pousr]_[A-Za-z0-9]{36,}(?-u:\b)",
+    r"(?-u:\b)github_pat_[A-Za-z0-9_]{40,}(?-u:\b)",
+    r"(?-u:\b)glpat-[A-Za-z0-9_-]{20,}",
+    r"(?-u:\b)xox[abprs]-[A-Za-z0-9-]{10,}",
+    r"(?-u:\b)[rs]k_(?:live|test)_[A-Za-z0-9]{16,}(?-u:\b)",
+    r"(?-u:\b)sk-[A-Za-z0-9_-]{20,}",
+    r"(?-u:\b)AIza[0-9A-Za-z_-]{35}(?-u:\b)",
+    r"(?-u:\b)EAA[A-Za-z0-9]{30,}(?-u:\b)",
+    r"(?-u:\b)npm_[A-Za-z0-9]{36}(?-u:\b)",
+    r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
     r"[a-z]{2,10}://[^\s/:@]{1,64}:[^\s/@]{3,128}@",
 ];
 
 /// A word for a credential, then the credential: letters and digits together.
-const SAID: &str = r"(?i)\b(?:password|passwd|pwd|passcode|contrase(?:ñ|n)a|senha|clave|api[_ -]?key|access[_ -]?token|secret)\b\s*(?:is|es|é|:|=)\s*(\S{6,64})";
+const SAID: &str = r"(?i)(?-u:\b)(?:password|passwd|pwd|passcode|contrase(?:ñ|n)a|senha|clave|api[_ -]?key|access[_ -]?token|secret)(?-u:\b)\s*(?:is|es|é|:|=)\s*(\S{6,64})";
 
 static READY: LazyLock<Option<(RegexSet, Vec<Regex>, Regex)>> = LazyLock::new(|| {
     let each: Result<Vec<Regex>, _> = FORMS.iter().map(|form| Regex::new(form)).collect();
@@ -69,7 +69,9 @@ mod tests {
             let spans = find(&text);
             assert!(spans.iter().any(|span| &text[span.start..span.end] == part), "{text}: {spans:?}");
         }
-        for text in ["my password is incorrect", "olvidé la contraseña", "the secret: love", "sk-short", "order AKIA-12"] {
+        for text in
+            ["my password is incorrect", "olvidé la contraseña", "the secret: love", "sk-short", "order AKIA-12"]
+        {
             assert!(find(text).is_empty(), "{text}");
         }
     }

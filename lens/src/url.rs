@@ -15,8 +15,9 @@ const SCHEMES: &[&str] = &["https://", "http://", "ftp://", "hxxp://", "hxxps://
 const HOSTLESS: &[&str] = &["javascript:", "data:text", "vbscript:"];
 /// Endings by which a bare name is taken for a host.
 const ENDINGS: &[&str] = &[
-    "com", "net", "org", "io", "co", "info", "biz", "app", "dev", "shop", "store", "online", "site", "xyz", "link", "click", "top", "me", "ly", "gl", "es",
-    "mx", "ar", "cl", "pe", "br", "pt", "uk", "us", "ca", "de", "fr", "it", "eu", "ai", "ru", "cn", "tk", "cc", "ws", "example",
+    "com", "net", "org", "io", "co", "info", "biz", "app", "dev", "shop", "store", "online", "site", "xyz", "link",
+    "click", "top", "me", "ly", "gl", "es", "mx", "ar", "cl", "pe", "br", "pt", "uk", "us", "ca", "de", "fr", "it",
+    "eu", "ai", "ru", "cn", "tk", "cc", "ws", "example",
 ];
 
 /// Every link in a text, in order.
@@ -24,12 +25,16 @@ const ENDINGS: &[&str] = &[
 pub fn find(text: &str) -> Vec<Link> {
     let mut links = Vec::new();
     let mut at = 0;
-    for word in text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '(' | ')' | '[' | ']' | ',')) {
+    for word in
+        text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '(' | ')' | '[' | ']' | ','))
+    {
         let bare = word.trim_end_matches(|c: char| c.is_whitespace() || "<>\"()[],.;:!?'".contains(c));
         let lower = bare.to_lowercase();
         // A character whose lower case has another length would shift every place behind it.
         if lower.len() == bare.len() {
-            links.extend(link(&lower).map(|(host, start)| Link { host, span: Span { start: at + start, end: at + bare.len() } }));
+            links.extend(
+                link(&lower).map(|(host, start)| Link { host, span: Span { start: at + start, end: at + bare.len() } }),
+            );
         }
         at += word.len();
     }
@@ -45,7 +50,8 @@ fn link(word: &str) -> Option<(String, usize)> {
     }
     let host = host(word);
     let (name, ending) = host.rsplit_once('.')?;
-    let named = name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '.') && name.chars().any(char::is_alphabetic);
+    let named =
+        name.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '.') && name.chars().any(char::is_alphabetic);
     let is_host = !word.contains('@') && named && !name.contains("..") && ENDINGS.contains(&ending);
     is_host.then_some((host, 0))
 }

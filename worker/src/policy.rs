@@ -25,8 +25,9 @@ use serde::Deserialize;
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
 pub use rule::{
-    Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule, PiiRule,
-    PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule, UrlRule, WordsRule,
+    Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
+    PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
+    UrlRule, WordsRule,
 };
 pub use texts::Notice;
 
@@ -324,7 +325,10 @@ mod tests {
         for (body, reason) in [
             ("kind = \"length\"\nstage = \"input\"\naction = \"redact\"\nmax_characters = 5", "cannot 'redact'"),
             ("kind = \"length\"\nstage = \"input\"\naction = \"block\"", "nothing would be too long"),
-            ("kind = \"length\"\nstage = \"input\"\naction = \"block\"\nmax_bytes = 9", "overlap: they are of one kind"),
+            (
+                "kind = \"length\"\nstage = \"input\"\naction = \"block\"\nmax_bytes = 9",
+                "overlap: they are of one kind",
+            ),
             (
                 "kind = \"words\"\nstage = \"input\"\naction = \"block\"\nwords = { en = [\"Fake   INVOICE\"], es = [], pt = [] }",
                 "overlap: both look for 'fake invoice'",
@@ -336,13 +340,22 @@ mod tests {
             ("kind = \"language\"\nstage = \"input\"\naction = \"block\"\nallow = [\"english\"]", "two letters"),
             ("kind = \"schema\"\nstage = \"output\"\naction = \"block\"\nformat = \"json\"", "json needs it"),
             ("kind = \"url\"\nstage = \"input\"\naction = \"block\"\nallow = [\"http://x.example\"]", "is no host"),
-            ("kind = \"leak\"\nstage = \"output\"\naction = \"block\"\ncanary = \"not in there\"", "stand in the instructions"),
+            (
+                "kind = \"leak\"\nstage = \"output\"\naction = \"block\"\ncanary = \"not in there\"",
+                "stand in the instructions",
+            ),
             (
                 "kind = \"repeat\"\nstage = \"output\"\naction = \"block\"\ntimes = 3\nreply = { en = \"no {thing}\", es = \"no\", pt = \"no\" }",
                 "'{thing}'",
             ),
-            ("kind = \"repeat\"\nstage = \"output\"\naction = \"block\"\ntimes = 3\nreply = { en = \"no\" }", "nothing for 'pt'"),
-            ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\nreply = { en = \"a\", es = \"a\", pt = \"a\" }", "never be said"),
+            (
+                "kind = \"repeat\"\nstage = \"output\"\naction = \"block\"\ntimes = 3\nreply = { en = \"no\" }",
+                "nothing for 'pt'",
+            ),
+            (
+                "kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\nreply = { en = \"a\", es = \"a\", pt = \"a\" }",
+                "never be said",
+            ),
             ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\nlocales = [\"fr\"]", "'fr'"),
             ("kind = \"repeat\"\nstage = \"output\"\naction = \"allow\"\ntimes = 3\non_error = \"shrug\"", "shrug"),
             ("kind = \"words\"\nstage = \"input\"\naction = \"block\"\nwords = { en = [\"x\"], es = [\"x\"] }", "'pt'"),

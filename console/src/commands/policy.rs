@@ -80,9 +80,7 @@ fn check(context: &Context, which: &Which) -> Answer {
     let guardrails = which.ready(context)?;
     let policy = guardrails.policy();
     let count = |mode: RuleMode| policy.rules().iter().filter(|rule| rule.mode == mode).count();
-    let rule = |rule: &worker::policy::Rule| {
-        json!({ "name": rule.name, "kind": rule.kind.name(), "stage": rule.stage, "action": rule.action, "mode": rule.mode })
-    };
+    let rule = |rule: &worker::policy::Rule| json!({ "name": rule.name, "kind": rule.kind.name(), "stage": rule.stage, "action": rule.action, "mode": rule.mode });
     let rules: Vec<Value> = policy.rules().iter().map(rule).collect();
     let fixtures = policy.fixtures().len();
     let value = json!({ "file": policy.file(), "version": policy.version(), "locales": policy.locales(), "rules": rules,

@@ -28,7 +28,8 @@ impl Seen {
     #[must_use]
     pub fn of(view: &View, original: &str) -> Self {
         let words = view.words.len();
-        let mut seen = Self { buckets: Vec::with_capacity(words * 14), ends: Vec::with_capacity(words), ..Self::default() };
+        let mut seen =
+            Self { buckets: Vec::with_capacity(words * 14), ends: Vec::with_capacity(words), ..Self::default() };
         let (mut before, mut last) = (0_u32, 0_u32);
         for word in view.text.split(' ').filter(|word| !word.is_empty()) {
             let bytes = &word.as_bytes()[..word.len().min(LONGEST_WORD)];
@@ -60,7 +61,7 @@ impl Seen {
     /// Three to five characters in a row, a word's edges being characters too.
     fn characters(&mut self, word: &[u8]) {
         let edge = [b'<'];
-        let all = || edge.iter().chain(word).chain(&[b'>']).copied();
+        let all = || edge.iter().chain(word).chain(b">").copied();
         let length = word.len() + 2;
         for start in 0..length.saturating_sub(2) {
             let mut state = seed(4);

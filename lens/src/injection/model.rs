@@ -2,10 +2,9 @@
 
 use super::features::{BUCKETS, GROUPS, Seen};
 
-/// Words in a window, and how far it moves: an attack of two sentences fills one.
-const WINDOW: usize = 40;
-const STRIDE: usize = 20;
-const MAGIC: &[u8; 8] = b"lens-i02";
+/// Words in a window, and how far it moves: an attack of two sentences fills the larger, one of a sentence the smaller.
+const WINDOWS: [(usize, usize); 2] = [(40, 20), (16, 8)];
+const MAGIC: &[u8; 8] = b"lens-i03";
 
 /// The model's numbers.
 #[derive(Clone, Debug)]
@@ -58,7 +57,8 @@ impl Weights {
         let (mut sum, mut at) = (0_i32, 0);
         sums.push(sum);
         for end in &seen.ends {
-            sum += seen.buckets[at..*end].iter().map(|bucket| i32::from(self.buckets[usize::from(*bucket)])).sum::<i32>();
+            sum +=
+                seen.buckets[at..*end].iter().map(|bucket| i32::from(self.buckets[usize::from(*bucket)])).sum::<i32>();
             at = *end;
             sums.push(sum);
         }
@@ -76,6 +76,9 @@ impl Weights {
 /// Windows over so many words, as (first, after the last): the whole, and each stretch of a long text.
 pub fn windows(words: usize) -> impl Iterator<Item = (usize, usize)> {
     let whole = (words > 0).then_some((0, words));
-    let parts = (0..words).step_by(STRIDE).take_while(move |_| words > WINDOW);
-    whole.into_iter().chain(parts.map(move |from| (from, (from + WINDOW).min(words))))
+    let parts = WINDOWS.into_iter().flat_map(move |(size, stride)| {
+        let firsts = (0..words).step_by(stride).take_while(move |_| words > size);
+        firsts.map(move |from| (from, (from + size).min(words)))
+    });
+    whole.into_iter().chain(parts)
 }

@@ -18,7 +18,17 @@ pub(super) struct Hit {
 
 /// The groups, in the order of their weights.
 pub(super) const GROUPS: [&str; 12] = [
-    "override", "reveal", "persona", "mode", "task", "exfiltrate", "compliance", "authority", "decode", "harm", "tools",
+    "override",
+    "reveal",
+    "persona",
+    "mode",
+    "task",
+    "exfiltrate",
+    "compliance",
+    "authority",
+    "decode",
+    "harm",
+    "tools",
     "marker",
 ];
 const MARKER: usize = 11;

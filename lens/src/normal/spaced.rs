@@ -13,6 +13,14 @@ pub(super) fn joined(original: &str, plain: &View) -> Option<View> {
         let mut chars = word.chars();
         chars.next().is_some() && chars.next().is_none()
     };
+    let mut run = 0;
+    let any = (0..plain.words.len()).any(|at| {
+        run = if single(at) { run + 1 } else { 0 };
+        run >= SHORTEST_RUN
+    });
+    if !any {
+        return None;
+    }
     let mut writer = Writer::new(ViewKind::Joined, plain.text.len());
     let (mut at, mut found) = (0, false);
     while at < plain.words.len() {
@@ -80,12 +88,15 @@ const fn letter(c: char) -> Option<char> {
 /// digit follows, so that an exclamation mark stays one.
 pub(super) fn leet(original: &str) -> Option<View> {
     original.bytes().any(|b| b.is_ascii_digit() || matches!(b, b'@' | b'$' | b'!' | b'|')).then_some(())?;
+    let mixed = |word: &str| word.chars().any(char::is_alphabetic) && is_leet(word);
+    if !original.split_whitespace().any(mixed) {
+        return None;
+    }
     let mut writer = Writer::new(ViewKind::Leet, original.len());
-    let (mut at, mut found) = (0, false);
+    let mut at = 0;
     for token in original.split_inclusive(char::is_whitespace) {
         let bare = token.trim_end();
-        let mixed = bare.chars().any(char::is_alphabetic) && is_leet(bare);
-        found |= mixed;
+        let mixed = mixed(bare);
         let mut previous = None;
         let mut chars = token.char_indices().peekable();
         while let Some((offset, c)) = chars.next() {
@@ -101,7 +112,7 @@ pub(super) fn leet(original: &str) -> Option<View> {
         }
         at += token.len();
     }
-    found.then(|| writer.finish())
+    Some(writer.finish())
 }
 
 fn counts(c: char, next: Option<char>) -> bool {
@@ -112,9 +123,8 @@ fn counts(c: char, next: Option<char>) -> bool {
 fn is_leet(word: &str) -> bool {
     let mut before: Option<char> = None;
     for c in word.chars() {
-        let touches = |one: char, other: char| {
-            letter(one).is_some() && other.is_alphabetic() && !fold::is_invisible(other)
-        };
+        let touches =
+            |one: char, other: char| letter(one).is_some() && other.is_alphabetic() && !fold::is_invisible(other);
         if before.is_some_and(|before| (touches(before, c)) || (c.is_ascii_digit() && touches(c, before))) {
             return true;
         }

@@ -34,7 +34,8 @@ pub fn common_share(words: &str) -> f32 {
 const FEWEST: usize = 4;
 
 pub(super) fn turned(plain: &View) -> Option<View> {
-    if plain.words.len() < FEWEST || common_share(&plain.text) > 0.1 {
+    let straight = common_share(&plain.text);
+    if plain.words.len() < FEWEST || straight > 0.15 {
         return None;
     }
     let rot13 = |c: char| match c {
@@ -43,7 +44,7 @@ pub(super) fn turned(plain: &View) -> Option<View> {
         _ => c,
     };
     let atbash = |c: char| if c.is_ascii_lowercase() { char::from(b'a' + b'z' - c as u8) } else { c };
-    let reads = |view: &View| common_share(&view.text) >= 0.2;
+    let reads = |view: &View| common_share(&view.text) >= straight + 0.15;
     [letters(plain, rot13), letters(plain, atbash), backwards(plain)].into_iter().find(reads)
 }
 

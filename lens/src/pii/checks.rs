@@ -77,8 +77,9 @@ pub(super) fn nif(text: &str) -> bool {
     };
     let Some((number, letter)) = replaced.split_at_checked(8) else { return false };
     let number: Option<usize> = number.parse().ok();
-    number.is_some_and(|number| b"TRWAGMYFPDXBNJZSQVHLCKE".get(number % 23).map(|b| char::from(*b)) == letter.chars().next())
-        && letter.len() == 1
+    number.is_some_and(|number| {
+        b"TRWAGMYFPDXBNJZSQVHLCKE".get(number % 23).map(|b| char::from(*b)) == letter.chars().next()
+    }) && letter.len() == 1
 }
 
 /// France: thirteen characters and two of control.
@@ -134,7 +135,9 @@ pub(super) fn curp(text: &str) -> bool {
     let sum: usize = text.chars().take(17).enumerate().map(|(at, c)| value(c) * (18 - at)).sum();
     let day = text[8..10].parse::<u32>().unwrap_or(0);
     let month = text[6..8].parse::<u32>().unwrap_or(0);
-    (1..=12).contains(&month) && (1..=31).contains(&day) && char::from(bytes[17]).to_digit(10) == u32::try_from((10 - sum % 10) % 10).ok()
+    (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && char::from(bytes[17]).to_digit(10) == u32::try_from((10 - sum % 10) % 10).ok()
 }
 
 /// Mexico, taxpayers: three or four letters, a date, and three characters.
@@ -170,7 +173,8 @@ pub(super) fn cuit(d: &[u32]) -> bool {
 /// Chile: digits and one of control, which may be K.
 pub(super) fn rut(number: &str, control: char) -> bool {
     let d = digits(number);
-    let sum: u32 = d.iter().rev().zip([2, 3, 4, 5, 6, 7].into_iter().cycle()).map(|(digit, weight)| digit * weight).sum();
+    let sum: u32 =
+        d.iter().rev().zip([2, 3, 4, 5, 6, 7].into_iter().cycle()).map(|(digit, weight)| digit * weight).sum();
     let check = match 11 - sum % 11 {
         11 => '0',
         10 => 'K',

@@ -12,9 +12,9 @@ pub(super) fn emails(tokens: &Tokens<'_>) -> Vec<Finding> {
     for (at, sign) in text.match_indices(['@', '\u{ff20}']) {
         let floor = found.last().map_or(0, |finding| finding.span.end);
         let local = |c: char| c.is_alphanumeric() || "._%+-'".contains(c) || is_joiner(c);
-        let start = text[floor..at].rfind(|c| !local(c)).map_or(floor, |before| {
-            floor + before + text[floor + before..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = text[floor..at]
+            .rfind(|c| !local(c))
+            .map_or(floor, |before| floor + before + text[floor + before..].chars().next().map_or(1, char::len_utf8));
         let start = start + (text[start..at].len() - text[start..at].trim_start_matches(['.', '\'', '-']).len());
         let after = at + sign.len();
         let domain = |c: char| c.is_alphanumeric() || c == '.' || c == '-' || is_joiner(c);
@@ -54,15 +54,18 @@ pub(super) fn ids(tokens: &Tokens<'_>) -> Vec<Finding> {
 }
 
 fn id(tokens: &Tokens<'_>, at: usize) -> Option<(PiiKind, usize)> {
+    // Every id has digits in one of its first groups: prose is passed over.
+    let near = (at..at + 3).any(|near| tokens.get(near).is_some_and(|token| token.text.bytes().any(|b| b.is_ascii_digit())));
     let first = &tokens.get(at)?.text;
-    if !first.is_ascii() || first.len() > 34 {
+    if !near || !first.is_ascii() || first.len() > 34 {
         return None;
     }
     let mut text = String::new();
     let mut best = None;
     for to in at..(at + MOST_TOKENS).min(tokens.len()) {
         let token = tokens.get(to)?;
-        let joined = to == at || (!token.before.is_empty() && token.before.len() <= 2 && token.before.chars().all(|c| " -.".contains(c)));
+        let joined = to == at
+            || (!token.before.is_empty() && token.before.len() <= 2 && token.before.chars().all(|c| " -.".contains(c)));
         if !joined || !token.text.is_ascii() || text.len() + token.text.len() > 34 {
             break;
         }
@@ -81,12 +84,15 @@ fn known(tokens: &Tokens<'_>, text: &str, (at, to): (usize, usize)) -> Option<Pi
     if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
-    let strong = checks::codice_fiscale(text) || checks::curp(text) || (text.len() == 15 && corsican(text) && checks::nir(text));
+    let strong =
+        checks::codice_fiscale(text) || checks::curp(text) || (text.len() == 15 && corsican(text) && checks::nir(text));
     if strong {
         return Some(PiiKind::NationalId);
     }
     let nif = text.len() == 9 && text.bytes().skip(1).take(7).all(|byte| byte.is_ascii_digit()) && checks::nif(text);
-    let rut = text.ends_with('K') && text[..text.len() - 1].bytes().all(|b| b.is_ascii_digit()) && checks::rut(&text[..text.len() - 1], 'K');
+    let rut = text.ends_with('K')
+        && text[..text.len() - 1].bytes().all(|b| b.is_ascii_digit())
+        && checks::rut(&text[..text.len() - 1], 'K');
     if !(nif || rut || checks::rfc(text)) {
         return None;
     }
@@ -100,10 +106,52 @@ fn corsican(text: &str) -> bool {
 
 /// Lengths by country, for those that publish one.
 const LENGTHS: &[(&str, usize)] = &[
-    ("AD", 24), ("AE", 23), ("AT", 20), ("BE", 16), ("BG", 22), ("BR", 29), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24), ("DE", 22), ("DK", 18),
-    ("DO", 28), ("EE", 20), ("ES", 24), ("FI", 18), ("FR", 27), ("GB", 22), ("GR", 27), ("GT", 28), ("HR", 21), ("HU", 28), ("IE", 22), ("IL", 23),
-    ("IS", 26), ("IT", 27), ("LI", 21), ("LT", 20), ("LU", 20), ("LV", 21), ("MC", 27), ("MT", 31), ("NL", 18), ("NO", 15), ("PL", 28), ("PT", 25),
-    ("RO", 24), ("SA", 24), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SV", 28), ("TR", 26), ("UA", 29), ("VA", 22),
+    ("AD", 24),
+    ("AE", 23),
+    ("AT", 20),
+    ("BE", 16),
+    ("BG", 22),
+    ("BR", 29),
+    ("CH", 21),
+    ("CR", 22),
+    ("CY", 28),
+    ("CZ", 24),
+    ("DE", 22),
+    ("DK", 18),
+    ("DO", 28),
+    ("EE", 20),
+    ("ES", 24),
+    ("FI", 18),
+    ("FR", 27),
+    ("GB", 22),
+    ("GR", 27),
+    ("GT", 28),
+    ("HR", 21),
+    ("HU", 28),
+    ("IE", 22),
+    ("IL", 23),
+    ("IS", 26),
+    ("IT", 27),
+    ("LI", 21),
+    ("LT", 20),
+    ("LU", 20),
+    ("LV", 21),
+    ("MC", 27),
+    ("MT", 31),
+    ("NL", 18),
+    ("NO", 15),
+    ("PL", 28),
+    ("PT", 25),
+    ("RO", 24),
+    ("SA", 24),
+    ("SE", 24),
+    ("SI", 19),
+    ("SK", 24),
+    ("SM", 27),
+    ("SV", 28),
+    ("TR", 26),
+    ("UA", 29),
+    ("VA", 22),
 ];
 
 fn iban(text: &str) -> bool {

@@ -36,9 +36,24 @@ fn bare(text: &str) -> String {
 
 fn personal(random: &mut StdRng) -> (PiiKind, String) {
     let phones = [
-        "+1 555 01# ####", "(###) 555-01##", "+57 3## ### ####", "3## 555 01##", "+34 6## ## ## ##", "6## ### 01#", "+55 11 9####-####",
-        "(21) 9####-01##", "+52 55 #### ####", "+54 9 11 #### ####", "+56 9 #### ####", "+33 6 ## ## ## ##", "06 ## ## ## 01", "+39 3## ### ####",
-        "+351 9## ### ###", "+351 9########", "+573########", "+57 (3##) ### ####",
+        "+1 555 01# ####",
+        "(###) 555-01##",
+        "+57 3## ### ####",
+        "3## 555 01##",
+        "+34 6## ## ## ##",
+        "6## ### 01#",
+        "+55 11 9####-####",
+        "(21) 9####-01##",
+        "+52 55 #### ####",
+        "+54 9 11 #### ####",
+        "+56 9 #### ####",
+        "+33 6 ## ## ## ##",
+        "06 ## ## ## 01",
+        "+39 3## ### ####",
+        "+351 9## ### ###",
+        "+351 9########",
+        "+573########",
+        "+57 (3##) ### ####",
     ];
     let ids: [(&str, fn(&str) -> bool); 13] = [
         ("1##-##-####", |text| checks::ssn(&bare(text))),
@@ -64,12 +79,23 @@ fn personal(random: &mut StdRng) -> (PiiKind, String) {
             (PiiKind::Email, format!("{name}@{}", hosts.choose(random).unwrap()))
         }
         4 => {
-            let shapes = ["4### #### #### ####", "4###############", "5#########" , "51## #### #### ####", "37## ###### #####", "6011 #### #### ####"];
-            let shape = if random.random_bool(0.1) { shapes[2].to_owned() + "######" } else { (*shapes.choose(random).unwrap()).to_owned() };
-            (PiiKind::Card, valid(&shape, random, |text| checks::card(&digits(text))))
+            let shapes = [
+                "4### #### #### ####",
+                "4###############",
+                "54##############",
+                "51## #### #### ####",
+                "37## ###### #####",
+                "6011 #### #### ####",
+            ];
+            (PiiKind::Card, valid(shapes.choose(random).unwrap(), random, |text| checks::card(&digits(text))))
         }
         5 => {
-            let ibans = ["ES## #### #### #### #### ####", "DE####################", "FR## #### #### #### #### #### ###", "PT## #### #### #### #### #### #"];
+            let ibans = [
+                "ES## #### #### #### #### ####",
+                "DE####################",
+                "FR## #### #### #### #### #### ###",
+                "PT## #### #### #### #### #### #",
+            ];
             let sum = |text: &str| {
                 let text = bare(text);
                 checks::mod97(text[4..].chars().chain(text[..4].chars())) == Some(1)
@@ -90,18 +116,60 @@ fn personal(random: &mut StdRng) -> (PiiKind, String) {
 
 fn look_alike(random: &mut StdRng) -> String {
     let shapes = [
-        "pedido ##########", "order 4###############", "guía de rastreo ############", "mi número de pedido es 300#######", "ref. ########@", "factura ###-###-####",
-        "cuesta $#.###.###", "son #.###.### pesos", "€ ##.###,##", "el 1#/0#/202# a las 1#:3#", "202#-0#-1# 1#:2#:3#", "entre 1#:00 y 2#:00", "talla 3# y ancho ##", "IVA 19 %",
-        "modelo XJ-####-###", "serie ##########", "ISBN 978-#-##-######-#", "código de barras 770##########", "mide ## x ## x ##", "tengo ## unidades a ### cada una",
-        "versión 1#.2#.3#.4#", "lote #######", "caso 00######", "son ### ### ###0 puntadas", "art. ######", "ticket #########", "tracking number 1Z###@##########", "booking @@@###",
-        "cupón AHORRA####", "10 20 30 40 50 6#", "la ley ### de 201#", "calle 12 # 8-4#", "apto 50#, torre #", "CP ####", "quiero ##, ## y ##", "invoice no. ########",
-        "SKU ###########", "my tracking is ############", "firmware 20#####", "total 1.###.###,00", "cuota de ###.###", "ruta ###, km ##",
+        "pedido ##########",
+        "order 4###############",
+        "guía de rastreo ############",
+        "mi número de pedido es 300#######",
+        "ref. ########@",
+        "factura ###-###-####",
+        "cuesta $#.###.###",
+        "son #.###.### pesos",
+        "€ ##.###,##",
+        "el 1#/0#/202# a las 1#:3#",
+        "202#-0#-1# 1#:2#:3#",
+        "entre 1#:00 y 2#:00",
+        "talla 3# y ancho ##",
+        "IVA 19 %",
+        "modelo XJ-####-###",
+        "serie ##########",
+        "ISBN 978-#-##-######-#",
+        "código de barras 770##########",
+        "mide ## x ## x ##",
+        "tengo ## unidades a ### cada una",
+        "versión 1#.2#.3#.4#",
+        "lote #######",
+        "caso 00######",
+        "son ### ### ###0 puntadas",
+        "art. ######",
+        "ticket #########",
+        "tracking number 1Z###@##########",
+        "booking @@@###",
+        "cupón AHORRA####",
+        "10 20 30 40 50 6#",
+        "la ley ### de 201#",
+        "calle 12 # 8-4#",
+        "apto 50#, torre #",
+        "CP ####",
+        "quiero ##, ## y ##",
+        "invoice no. ########",
+        "SKU ###########",
+        "my tracking is ############",
+        "firmware 20#####",
+        "total 1.###.###,00",
+        "cuota de ###.###",
+        "ruta ###, km ##",
     ];
     fill(shapes.choose(random).unwrap(), random)
 }
 
-const AROUND: [(&str, &str); 6] =
-    [("", ""), ("Hola, ", ", gracias"), ("my details: ", "."), ("le dejo ", " para que quede registrado"), ("(", ")"), ("Mis datos son ", " y quiero saber el precio")];
+const AROUND: [(&str, &str); 6] = [
+    ("", ""),
+    ("Hola, ", ", gracias"),
+    ("my details: ", "."),
+    ("le dejo ", " para que quede registrado"),
+    ("(", ")"),
+    ("Mis datos son ", " y quiero saber el precio"),
+];
 
 #[test]
 fn of_personal_data_of_ten_countries_at_least_98_in_100_is_found() {

@@ -1,10 +1,10 @@
 //! What is written in digits only, in one run or in groups.
 
+use super::PiiKind;
 use super::checks;
 use super::context::{self, Said};
 use super::phone;
 use super::text::Tokens;
-use super::PiiKind;
 
 /// The most groups that one number is written in.
 const MOST_GROUPS: usize = 8;
@@ -13,11 +13,14 @@ const MOST_GROUPS: usize = 8;
 pub(super) fn at(tokens: &Tokens<'_>, at: usize) -> Option<(PiiKind, usize)> {
     let first = tokens.get(at).filter(|token| token.digits && !token.set_aside)?;
     let attached = at > 0 && matches!(first.before.as_str(), "-" | "." | "/" | "_" | "," | ":" | "#");
-    if attached && (first.before != ":" || tokens.get(at - 1).is_some_and(|token| token.digits)) && first.before != "#" {
+    if attached && (first.before != ":" || tokens.get(at - 1).is_some_and(|token| token.digits)) && first.before != "#"
+    {
         return None;
     }
     let last = (at + 1..tokens.len().min(at + MOST_GROUPS))
-        .take_while(|next| tokens.get(*next).is_some_and(|token| token.digits && !token.set_aside && separates(&token.before)))
+        .take_while(|next| {
+            tokens.get(*next).is_some_and(|token| token.digits && !token.set_aside && separates(&token.before))
+        })
         .last()
         .unwrap_or(at);
     (at..=last).rev().find_map(|to| known(tokens, at, to).map(|kind| (kind, to)))
@@ -42,8 +45,8 @@ fn known(tokens: &Tokens<'_>, from: usize, to: usize) -> Option<PiiKind> {
     let group = |at: usize| tokens.get(at).map(|token| token.text.as_str());
     let groups: Vec<&str> = (from..=to).filter_map(group).collect();
     let digits = groups.concat();
-    let ends_here = !tokens.after(to).starts_with(['-', '_', '/'])
-        || tokens.get(to + 1).is_none_or(|next| next.before.len() > 1);
+    let ends_here =
+        !tokens.after(to).starts_with(['-', '_', '/']) || tokens.get(to + 1).is_none_or(|next| next.before.len() > 1);
     let decimal = tokens.after(to) == "." && tokens.get(to + 1).is_some_and(|next| next.digits);
     if !(7..=19).contains(&digits.len()) || !ends_here || decimal {
         return None;
@@ -102,7 +105,12 @@ impl Number<'_> {
                     || (6..=10).contains(&d.len());
                 shaped || by_check || national
             }
-            Said::Nothing => shaped || (by_check && bare && d.len() != 11) || (bare && d.len() == 11 && checks::cpf(&d)) || (bare && checks::cuit(&d)),
+            Said::Nothing => {
+                shaped
+                    || (by_check && bare && d.len() != 11)
+                    || (bare && d.len() == 11 && checks::cpf(&d))
+                    || (bare && checks::cuit(&d))
+            }
             Said::Phone | Said::Card => shaped,
         }
     }
@@ -124,7 +132,8 @@ impl Number<'_> {
             return true;
         }
         let slashed = self.between.iter().any(|between| between.contains('/'));
-        let parenthesis = self.before.ends_with('(') && self.between.first().is_some_and(|between| between.contains(')'));
+        let parenthesis =
+            self.before.ends_with('(') && self.between.first().is_some_and(|between| between.contains(')'));
         !slashed && phone::national(&self.digits, &self.groups, parenthesis, self.said)
     }
 }

@@ -102,15 +102,16 @@ impl<'a> Tokens<'a> {
 
     fn date(&self, at: usize) -> Option<usize> {
         let by = ["-", "/", "."];
-        if !(self.joined(at + 1, &by) && self.joined(at + 2, &by)) || self.all[at + 1].before != self.all[at + 2].before {
+        if !(self.joined(at + 1, &by) && self.joined(at + 2, &by)) || self.all[at + 1].before != self.all[at + 2].before
+        {
             return None;
         }
         let (one, two, three) = (self.number(at)?, self.number(at + 1)?, self.number(at + 2)?);
         let day = |n: (usize, u32)| n.0 <= 2 && (1..=31).contains(&n.1);
         let year = |n: (usize, u32)| (n.0 == 4 && (1900..2100).contains(&n.1)) || n.0 == 2;
         let is_date = day(two) && ((one.0 == 4 && year(one) && day(three)) || (day(one) && year(three)));
-        let alone = !self.joined(at + 3, &by) && !(at > 0 && self.joined(at, &by) && self.all[at - 1].digits);
-        (is_date && alone).then_some(3)
+        let goes_on = self.joined(at + 3, &by) || (at > 0 && self.joined(at, &by) && self.all[at - 1].digits);
+        (is_date && !goes_on).then_some(3)
     }
 
     fn time(&self, at: usize) -> Option<usize> {
@@ -119,7 +120,8 @@ impl<'a> Tokens<'a> {
     }
 
     fn amount(&self, at: usize) -> Option<usize> {
-        let more = (at + 1..self.all.len()).take_while(|next| self.all[*next].digits && self.joined(*next, &[".", ","]));
+        let more =
+            (at + 1..self.all.len()).take_while(|next| self.all[*next].digits && self.joined(*next, &[".", ","]));
         let length = 1 + more.count();
         let before = &self.all[at].before;
         let word_before = at.checked_sub(1).map(|word| self.all[word].text.as_str());
@@ -134,8 +136,9 @@ impl<'a> Tokens<'a> {
 }
 
 const CURRENCIES: &[&str] = &[
-    "USD", "EUR", "COP", "MXN", "BRL", "ARS", "CLP", "PEN", "GBP", "EURO", "EUROS", "PESOS", "PESO", "DOLARES", "DOLLARS", "REAIS",
-    "REAL", "SOLES", "KM", "KG", "GRAMOS", "METROS", "UNIDADES", "UNITS", "PIECES", "PIEZAS", "PUNTADAS", "RPM", "MM", "CM",
+    "USD", "EUR", "COP", "MXN", "BRL", "ARS", "CLP", "PEN", "GBP", "EURO", "EUROS", "PESOS", "PESO", "DOLARES",
+    "DOLLARS", "REAIS", "REAL", "SOLES", "KM", "KG", "GRAMOS", "METROS", "UNIDADES", "UNITS", "PIECES", "PIEZAS",
+    "PUNTADAS", "RPM", "MM", "CM",
 ];
 
 fn is_hidden(c: char) -> bool {

@@ -289,7 +289,9 @@ impl Guardrails {
         let decision = match verdict {
             Verdict::Pass if edited.trim().is_empty() => Decision::Refused { rule: "empty".to_owned() },
             Verdict::Pass => match talk.restore(edited.trim()) {
-                Some(text) => Decision::Approved(Approved { text, author: Author::Assistant, locale: locale.to_owned() }),
+                Some(text) => {
+                    Decision::Approved(Approved { text, author: Author::Assistant, locale: locale.to_owned() })
+                }
                 None => Decision::Refused { rule: PLACEHOLDER.to_owned() },
             },
             Verdict::Block { rule } => Decision::Refused { rule },

@@ -9,8 +9,8 @@ use toml::de::DeTable;
 
 use super::error::Problems;
 use super::kinds::{
-    GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule, RuleKind,
-    SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
+    GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule,
+    RuleKind, SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
 };
 use super::reading::{check_locales, check_number};
 use super::rule::{KindName, PerLocale};
@@ -78,14 +78,18 @@ impl Body<'_, '_> {
     fn length(&mut self, table: DeTable<'_>) -> Option<RuleKind> {
         let number_span = table.values().next().map_or_else(|| self.span.clone(), toml::Spanned::span);
         let rule: LengthRule = part(table, self.span, self.problems)?;
-        let limits = [("max_characters", rule.max_characters), ("max_bytes", rule.max_bytes), ("max_tokens", rule.max_tokens)];
+        let limits =
+            [("max_characters", rule.max_characters), ("max_bytes", rule.max_bytes), ("max_tokens", rule.max_tokens)];
         for (key, limit) in limits {
             if let Some(limit) = limit {
                 check_number(self.problems, key, limit, &number_span, 1_000_000);
             }
         }
         if limits.iter().all(|(_, limit)| limit.is_none()) {
-            self.problem("max_characters", "is missing, and so are max_bytes and max_tokens: nothing would be too long");
+            self.problem(
+                "max_characters",
+                "is missing, and so are max_bytes and max_tokens: nothing would be too long",
+            );
         }
         Some(RuleKind::Length(rule))
     }
@@ -138,7 +142,9 @@ impl Body<'_, '_> {
     fn url(&mut self, table: DeTable<'_>) -> Option<RuleKind> {
         let rule: UrlRule = part(table, self.span, self.problems)?;
         let is_host = |host: &&String| {
-            host.contains('.') && host.chars().all(|c| c.is_alphanumeric() || c == '.' || c == '-') && !host.starts_with('.')
+            host.contains('.')
+                && host.chars().all(|c| c.is_alphanumeric() || c == '.' || c == '-')
+                && !host.starts_with('.')
         };
         if let Some(other) = rule.allow.iter().find(|host| !is_host(host)) {
             self.problem("allow", &format!("holds '{other}', which is no host; write it like \"shop.example\""));
@@ -163,7 +169,10 @@ impl Body<'_, '_> {
         if let Some(canary) = &rule.canary
             && (canary.trim().len() < 8 || !self.around.instructions.contains(canary.as_str()))
         {
-            self.problem("canary", "must be 8 characters or more and stand in the instructions, else nothing can leak it");
+            self.problem(
+                "canary",
+                "must be 8 characters or more and stand in the instructions, else nothing can leak it",
+            );
         }
         Some(RuleKind::Leak(rule))
     }

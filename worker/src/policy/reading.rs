@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
-use super::locale::Cues;
 use super::fixtures;
+use super::locale::Cues;
 use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
@@ -80,7 +80,8 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     let (rule, rest): (DeTable<'_>, DeTable<'_>) =
         document.into_inner().into_iter().partition(|(key, _)| key.get_ref() == "rule");
     let rest = Spanned::new(whole.clone(), rest);
-    let mut written = Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
+    let mut written =
+        Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
     let around = Surroundings {
         locales: written.assistant.locales.get_ref(),
@@ -216,7 +217,11 @@ fn media(
     names
 }
 
-fn system(assistant: &Assistant, facts: &BTreeMap<String, String>, problems: &mut Problems<'_>) -> Option<(String, String)> {
+fn system(
+    assistant: &Assistant,
+    facts: &BTreeMap<String, String>,
+    problems: &mut Problems<'_>,
+) -> Option<(String, String)> {
     let instructions = &assistant.instructions;
     let template = Template::parse(instructions.get_ref(), &["name"])
         .map_err(|reason| problems.at(&instructions.span(), format!("'instructions' {reason}")))

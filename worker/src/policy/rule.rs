@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use super::kinds::{
-    GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule, RuleKind,
-    SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
+    GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule,
+    RuleKind, SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
 };
 
 /// Words, phrases or texts for each locale of the policy.

@@ -153,7 +153,11 @@ fn reply(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option
     Some(reply.get_ref().clone())
 }
 
-pub(super) fn part<T: DeserializeOwned>(table: DeTable<'_>, span: &Range<usize>, problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn part<T: DeserializeOwned>(
+    table: DeTable<'_>,
+    span: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
     let table = Spanned::new(span.clone(), table);
     T::deserialize(table.into_deserializer()).map_err(|error| problems.toml(&error, span)).ok()
 }

@@ -129,7 +129,7 @@ impl Turn<'_> {
             Decision::Refused { .. } => {
                 let plan = plan.refused(approval.notice);
                 self.end(&plan, None, model, "draft_refused").await
-            },
+            }
             Decision::Handoff { rule } => {
                 let none: Option<Approved> = None;
                 self.end(&plan.handed_over(&rule), none, model, "handed_off").await

@@ -83,7 +83,14 @@ impl Bench {
             put(&format!("{key}p50_ms"), rounded(quantile(times, 0.5)));
             put(&format!("{key}p99_ms"), rounded(quantile(times, 0.99)));
         }
-        put("by_language", by_language.iter().map(|(language, counts)| (language.clone(), counts.told().into())).collect::<Map<_, _>>().into());
+        put(
+            "by_language",
+            by_language
+                .iter()
+                .map(|(language, counts)| (language.clone(), counts.told().into()))
+                .collect::<Map<_, _>>()
+                .into(),
+        );
         let of_length = |(class, counts): (&usize, &Counts)| (LENGTHS[*class].1.to_owned(), counts.told().into());
         put("by_length", by_length.iter().map(of_length).collect::<Map<_, _>>().into());
         context.output.object(&Value::Object(value.clone()), || words(&value));
@@ -94,25 +101,42 @@ impl Bench {
         let rules = guardrails.policy().rules();
         let Some(rule) = rules.iter().find(|rule| rule.name == self.rule) else {
             let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-            return Err(Failure::cannot_run(format!("--rule: no rule is named '{}'; there are {}", self.rule, names.join(", "))));
+            return Err(Failure::cannot_run(format!(
+                "--rule: no rule is named '{}'; there are {}",
+                self.rule,
+                names.join(", ")
+            )));
         };
         if rule.mode == RuleMode::Off {
-            return Err(Failure::cannot_run(format!("--rule: '{}' is off; put it into shadow to measure it", self.rule)));
+            return Err(Failure::cannot_run(format!(
+                "--rule: '{}' is off; put it into shadow to measure it",
+                self.rule
+            )));
         }
         Ok((rule.stage, rule.kind.name()))
     }
 
     /// Every row, and whether the rule must hit it.
     fn rows(&self, kind: KindName) -> Result<Vec<(Row, bool)>, Failure> {
-        let told = |line: usize, reason: String| Failure::cannot_run(format!("{}:{line}: {reason}", self.file.display()));
-        let text = std::fs::read_to_string(&self.file).map_err(|error| told(1, format!("cannot be read ({})", error.kind())))?;
+        let told =
+            |line: usize, reason: String| Failure::cannot_run(format!("{}:{line}: {reason}", self.file.display()));
+        let text = std::fs::read_to_string(&self.file)
+            .map_err(|error| told(1, format!("cannot be read ({})", error.kind())))?;
         let mut rows = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let row: Row = serde_json::from_str(line).map_err(|error| told(at + 1, format!("no row: {error}")))?;
             let (yes, no) = labels(kind);
             let positive = yes.contains(&row.label.as_str());
             if !positive && !no.contains(&row.label.as_str()) {
-                return Err(told(at + 1, format!("the label '{}' says nothing of this rule; {} or {}", row.label, yes.join(", "), no.join(", "))));
+                return Err(told(
+                    at + 1,
+                    format!(
+                        "the label '{}' says nothing of this rule; {} or {}",
+                        row.label,
+                        yes.join(", "),
+                        no.join(", ")
+                    ),
+                ));
             }
             rows.push((row, positive));
         }
@@ -157,7 +181,8 @@ impl Counts {
     fn told(&self) -> Map<String, Value> {
         let (positive, negative) = (self.found + self.missed, self.alarms + self.clean);
         let share = |part: usize, of: usize| if of == 0 { Value::Null } else { rounded(part as f64 / of as f64) };
-        let interval = |part, of| wilson(part, of).map_or(Value::Null, |(low, high)| json!([rounded(low), rounded(high)]));
+        let interval =
+            |part, of| wilson(part, of).map_or(Value::Null, |(low, high)| json!([rounded(low), rounded(high)]));
         let pairs = [
             ("n_positive", positive.into()),
             ("n_negative", negative.into()),
@@ -194,10 +219,19 @@ fn rounded(figure: f64) -> Value {
 
 fn words(value: &Map<String, Value>) -> String {
     let text = |key: &str| value.get(key).map(output::text).unwrap_or_default();
-    let mut table = output::bare_table(["", "positive", "recall", "95 %", "negative", "false alarms", "95 %", "precision"]);
+    let mut table =
+        output::bare_table(["", "positive", "recall", "95 %", "negative", "false alarms", "95 %", "precision"]);
     let mut row = |name: &str, counts: &Map<String, Value>| {
         let cell = |key: &str| counts.get(key).map(output::text).unwrap_or_default();
-        let keys = ["n_positive", "recall", "recall_interval", "n_negative", "false_positive_rate", "false_positive_interval", "precision"];
+        let keys = [
+            "n_positive",
+            "recall",
+            "recall_interval",
+            "n_negative",
+            "false_positive_rate",
+            "false_positive_interval",
+            "precision",
+        ];
         table.add_row([vec![name.to_owned()], keys.map(cell).to_vec()].concat());
     };
     row("all", value);

@@ -64,7 +64,8 @@ impl Explain {
                 (true, RuleMode::Shadow) => format!("({})", text("action")),
                 (true, RuleMode::Enforce | RuleMode::Off) => text("action"),
             };
-            let seen = if result.view.is_some() { format!("{} ({})", text("reason"), text("view")) } else { text("reason") };
+            let seen =
+                if result.view.is_some() { format!("{} ({})", text("reason"), text("view")) } else { text("reason") };
             let quoted: Vec<String> = self.found(result).iter().map(|part| format!("“{part:.60}”")).collect();
             let row = [text("rule"), text("kind"), seen, text("score"), quoted.join(" "), follows, text("micros")];
             table.add_row(row.to_vec());

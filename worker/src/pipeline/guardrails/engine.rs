@@ -104,7 +104,8 @@ const fn weight(action: Action, kind: KindName, reason: Reason) -> u8 {
 /// Where between 0 and 1 a text falls for a rule: always the same place, so that a replay samples alike.
 fn share(rule: &str, text: &str) -> f64 {
     let bytes = rule.bytes().chain([0]).chain(text.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     // The last bytes have not reached the upper bits yet.
     let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     f64::from((mixed >> 40) as u32) / f64::from(1_u32 << 24)

@@ -46,7 +46,8 @@ fn judge(guardrails: &Guardrails, fixture: &Fixture) -> Option<String> {
         Expected::Pass => judgement.results.iter().any(|result| result.rule == rule && result.hit),
         Expected::Block | Expected::Handoff => by == Some(rule),
     };
-    (!decided).then(|| format!("the fixture '{text}' must be '{rule}'s, and {}", became(outcome, by, &judgement.results)))
+    (!decided)
+        .then(|| format!("the fixture '{text}' must be '{rule}'s, and {}", became(outcome, by, &judgement.results)))
 }
 
 fn became(outcome: Expected, by: Option<&str>, results: &[RuleResult]) -> String {

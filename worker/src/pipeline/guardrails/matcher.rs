@@ -11,9 +11,7 @@ use super::person::Person;
 use super::result::{Found, Reason};
 use super::talk::Talk;
 use super::words::{Promise, Words};
-use crate::policy::{
-    LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule,
-};
+use crate::policy::{LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule};
 
 /// What is judged, and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -29,15 +27,36 @@ pub(super) enum Matcher {
     Length(LengthRule),
     Words(Words),
     Person(Person),
-    Topic { topic: Box<Topic>, off_at: f64, unsure_at: f64 },
-    Injection { threshold: f64 },
-    Pii { rule: PiiRule, facts: String },
+    Topic {
+        topic: Box<Topic>,
+        off_at: f64,
+        unsure_at: f64,
+    },
+    Injection {
+        threshold: f64,
+    },
+    Pii {
+        rule: PiiRule,
+        facts: String,
+    },
     Secrets,
-    Url { allow: Vec<String> },
-    Language { allow: Vec<String> },
-    Repeat { times: u32 },
-    Grounding { facts: Box<Facts>, customer_may: bool },
-    Leak { shingles: Shingles, canary: Option<String> },
+    Url {
+        allow: Vec<String>,
+    },
+    Language {
+        allow: Vec<String>,
+    },
+    Repeat {
+        times: u32,
+    },
+    Grounding {
+        facts: Box<Facts>,
+        customer_may: bool,
+    },
+    Leak {
+        shingles: Shingles,
+        canary: Option<String>,
+    },
     Promise(Promise),
     Schema(SchemaRule),
     #[cfg(test)]
@@ -100,16 +119,19 @@ impl Matcher {
                 if often { Found::at(Reason::Repeated, Vec::new()) } else { Found::nothing(Reason::Clean) }
             }
             Self::Grounding { facts, customer_may } => {
-                let held = |claim: &claims::Claim| {
-                    facts.hold(claim) || (*customer_may && subject.talk.stated().hold(claim))
-                };
+                let held =
+                    |claim: &claims::Claim| facts.hold(claim) || (*customer_may && subject.talk.stated().hold(claim));
                 let loose = claims::find(text).into_iter().filter(|claim| !held(claim));
                 Found::any(Reason::Ungrounded, loose.map(|claim| claim.span).collect())
             }
             Self::Leak { shingles, canary } => leaked(shingles, canary.as_deref(), views),
             Self::Promise(promise) => promise.judge(views),
             Self::Schema(rule) => {
-                if fits(rule, text) { Found::nothing(Reason::Clean) } else { Found::at(Reason::Malformed, Vec::new()) }
+                if fits(rule, text) {
+                    Found::nothing(Reason::Clean)
+                } else {
+                    Found::at(Reason::Malformed, Vec::new())
+                }
             }
             #[cfg(test)]
             Self::Panics => panic!("a rule fails"),

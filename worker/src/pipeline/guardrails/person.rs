@@ -53,11 +53,7 @@ impl Person {
         let negations = self.negations(view);
         let meant = requests.iter().filter(|request| !negated(view, **request, &negations));
         let spans: Vec<_> = meant.map(|request| view.span(request.first, request.last)).collect();
-        if spans.is_empty() {
-            Found::nothing(Reason::Negated)
-        } else {
-            Found::at(Reason::Asked, spans)
-        }
+        if spans.is_empty() { Found::nothing(Reason::Negated) } else { Found::at(Reason::Asked, spans) }
     }
 
     fn requests(&self, view: &View) -> Vec<Match> {

@@ -123,7 +123,9 @@ impl Vault {
         }
         let left = PiiKind::ALL.iter().any(|kind| {
             let stem = format!("<{}_", kind.label());
-            restored.match_indices(&stem).any(|(at, _)| restored[at + stem.len()..].starts_with(|c: char| c.is_ascii_digit()))
+            restored
+                .match_indices(&stem)
+                .any(|(at, _)| restored[at + stem.len()..].starts_with(|c: char| c.is_ascii_digit()))
         });
         (!left).then_some(restored)
     }

@@ -67,7 +67,9 @@ impl Promise {
         let (mut spans, mut negated) = (Vec::new(), false);
         for hit in self.phrases.find(view) {
             let turned = negations.iter().any(|no| {
-                no.first <= hit.first && hit.first <= no.last + NEGATION_REACH + 1 && clause(no.first) == clause(hit.first)
+                no.first <= hit.first
+                    && hit.first <= no.last + NEGATION_REACH + 1
+                    && clause(no.first) == clause(hit.first)
             });
             negated |= turned;
             if !turned {
