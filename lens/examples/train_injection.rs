@@ -100,7 +100,7 @@ fn given(path: &str, rows: &mut Vec<Row>) {
 fn at_length(rows: &mut Vec<Row>, random: &mut StdRng) {
     for part in (0..FOLDS).map(Part::Fold).chain([Part::Test]) {
         let short: Vec<String> =
-            rows.iter().filter(|row| !row.attack && row.part == part).map(|row| row.text.clone()).collect();
+            rows.iter().filter(|row| is_question(row) && row.part == part).map(|row| row.text.clone()).collect();
         for _ in 0..short.len() / 12 {
             let count = random.random_range(2..9);
             let text: Vec<&str> = (0..count).map(|_| short[random.random_range(0..short.len())].as_str()).collect();

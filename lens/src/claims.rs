@@ -43,7 +43,7 @@ const PRICE: &str = r"(?ix)
 const HOUR: &str = r"(?ix)
     \b(?P<h1>[01]?\d|2[0-4])(?:[:h])(?P<m1>[0-5]\d)\s?(?P<p1>[ap]\.?\s?m\b)?
   | \b(?P<h2>1[0-2]|0?[1-9])\s?(?P<p2>[ap]\.?\s?m\b)
-  | \b(?:a\ las|hasta\ las|desde\ las|[àa]s|at[eé]\ [àa]s|at|until|till)\s(?P<h3>1\d|2[0-4]|[1-9])\b";
+  | \b(?:a\ las|hasta\ las|desde\ las|[àa]s|at[eé]\ [àa]s|at|until|till)\s(?P<h3>1\d|2[0-4]|0?[1-9])(?:[:h](?P<m3>[0-5]\d))?(?:\s?(?P<p3>[ap]\.?\s?m))?\b";
 const STREET: &str = r"(?ix)
     \b(?:calle|carrera|cra|avenida|av|diagonal|transversal|plaza|rua|travessa|rue)\b\.?\s(?:[\p{L}.]+\s){0,4}?(?:\#|n[°º.]|no\.?\s)?\s?\d+[a-z]?(?:\s?[\#\-]\s?\d+[a-z]?)*
   | \b\d{1,5}\s(?:\p{Lu}?[\p{L}.]+\s){1,3}(?:street|st|road|rd|avenue|ave|lane|ln|boulevard|blvd|drive|square)\b";
@@ -60,7 +60,13 @@ struct Forms {
 
 static FORMS: LazyLock<Option<Forms>> = LazyLock::new(|| {
     let ready = |form: &str| Regex::new(form).ok();
-    Some(Forms { price: ready(PRICE)?, hour: ready(HOUR)?, street: ready(STREET)?, range: ready(RANGE)?, number: ready(NUMBER)? })
+    Some(Forms {
+        price: ready(PRICE)?,
+        hour: ready(HOUR)?,
+        street: ready(STREET)?,
+        range: ready(RANGE)?,
+        number: ready(NUMBER)?,
+    })
 });
 
 /// Every claim of a text.
@@ -180,13 +186,13 @@ fn hundredths(written: &str, unit: Option<&str>) -> Option<String> {
 fn hour(found: &Captures<'_>) -> Option<String> {
     let number = |name: &str| found.name(name).and_then(|digits| digits.as_str().parse::<u32>().ok());
     let hour = number("h1").or_else(|| number("h2")).or_else(|| number("h3"))?;
-    let half = found.name("p1").or_else(|| found.name("p2")).map(|half| half.as_str().to_lowercase());
+    let half = ["p1", "p2", "p3"].iter().find_map(|name| found.name(name)).map(|half| half.as_str().to_lowercase());
     let hour = match half.as_deref().and_then(|half| half.chars().next()) {
         Some('p') if hour < 12 => hour + 12,
         Some('a') if hour == 12 => 0,
         _ => hour,
     };
-    Some((hour * 60 + number("m1").unwrap_or(0)).to_string())
+    Some((hour * 60 + number("m1").or_else(|| number("m3")).unwrap_or(0)).to_string())
 }
 
 #[cfg(test)]
@@ -213,6 +219,7 @@ mod tests {
             "It costs 1250000 pesos, or 1.25 million pesos.",
             "$1,250,000 and €89.90",
             "Free above 50 euros",
+            "Los sábados abrimos a las 10:00",
             "Estamos en la Calle 10 # 20-30, tel +57 300 555 0100",
             "It has 3 speeds and weighs 7 kg",
         ] {
@@ -225,7 +232,7 @@ mod tests {
         for (text, part) in [
             ("It costs $999 today", "$999"),
             ("Son 1.350.000 pesos", "1.350.000 pesos"),
-            ("We close at 8 pm", "8 pm"),
+            ("We close at 8 pm", "at 8 pm"),
             ("Estamos en la Calle 11 # 20-30", "Calle 11 # 20-30"),
             ("Call 300 555 0199", "300 555 0199"),
         ] {

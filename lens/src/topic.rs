@@ -192,8 +192,7 @@ mod tests {
     fn what_was_taught_is_told_apart_and_the_unknown_is_taken_for_business() {
         let topic = topic();
         let score = |text: &str| topic.distance(&Views::of(text)).score;
-        for text in ["¿cuánto cuestan las agujas?", "mi maquina hace ruido", "hola, gracias", "xyz", ""]
-        {
+        for text in ["¿cuánto cuestan las agujas?", "mi maquina hace ruido", "hola, gracias", "xyz", ""] {
             assert!(score(text) < 0.5, "{text}: {}", score(text));
         }
         for text in ["vamos al cine", "te quiero", "feliz cumpleaños mamá", "el partido de hoy"] {

@@ -2,8 +2,9 @@
 
 use super::features::{BUCKETS, GROUPS, Seen};
 
-/// Words in a window, and how far it moves: an attack of two sentences fills the larger, one of a sentence the smaller.
-const WINDOWS: [(usize, usize); 2] = [(40, 20), (16, 8)];
+/// Words in a window, and how far it moves: an attack of two sentences fills one.
+const WINDOW: usize = 40;
+const STRIDE: usize = 20;
 const MAGIC: &[u8; 8] = b"lens-i03";
 
 /// The model's numbers.
@@ -76,9 +77,6 @@ impl Weights {
 /// Windows over so many words, as (first, after the last): the whole, and each stretch of a long text.
 pub fn windows(words: usize) -> impl Iterator<Item = (usize, usize)> {
     let whole = (words > 0).then_some((0, words));
-    let parts = WINDOWS.into_iter().flat_map(move |(size, stride)| {
-        let firsts = (0..words).step_by(stride).take_while(move |_| words > size);
-        firsts.map(move |from| (from, (from + size).min(words)))
-    });
-    whole.into_iter().chain(parts)
+    let parts = (0..words).step_by(STRIDE).take_while(move |_| words > WINDOW);
+    whole.into_iter().chain(parts.map(move |from| (from, (from + WINDOW).min(words))))
 }

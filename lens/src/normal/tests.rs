@@ -1,3 +1,5 @@
+//! What the views promise.
+
 use super::*;
 
 fn view(text: &str, kind: ViewKind) -> Option<String> {

@@ -55,7 +55,8 @@ pub(super) fn ids(tokens: &Tokens<'_>) -> Vec<Finding> {
 
 fn id(tokens: &Tokens<'_>, at: usize) -> Option<(PiiKind, usize)> {
     // Every id has digits in one of its first groups: prose is passed over.
-    let near = (at..at + 3).any(|near| tokens.get(near).is_some_and(|token| token.text.bytes().any(|b| b.is_ascii_digit())));
+    let near =
+        (at..at + 3).any(|near| tokens.get(near).is_some_and(|token| token.text.bytes().any(|b| b.is_ascii_digit())));
     let first = &tokens.get(at)?.text;
     if !near || !first.is_ascii() || first.len() > 34 {
         return None;

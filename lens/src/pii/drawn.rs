@@ -34,6 +34,9 @@ fn bare(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
+/// A shape, and the check that a filled one must pass.
+type Checked = (&'static str, fn(&str) -> bool);
+
 fn personal(random: &mut StdRng) -> (PiiKind, String) {
     let phones = [
         "+1 555 01# ####",
@@ -55,7 +58,7 @@ fn personal(random: &mut StdRng) -> (PiiKind, String) {
         "+573########",
         "+57 (3##) ### ####",
     ];
-    let ids: [(&str, fn(&str) -> bool); 13] = [
+    let ids: [Checked; 13] = [
         ("1##-##-####", |text| checks::ssn(&bare(text))),
         ("###.###.###-##", |text| checks::cpf(&digits(text))),
         ("###########", |text| checks::cpf(&digits(text))),

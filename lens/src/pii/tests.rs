@@ -1,3 +1,5 @@
+//! What is found, in the ways people write it, and what is left alone.
+
 use super::*;
 
 fn shown(text: &str) -> Vec<(PiiKind, &str)> {

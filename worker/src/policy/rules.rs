@@ -167,7 +167,7 @@ fn known_kind(written: &Spanned<String>, problems: &mut Problems<'_>) -> Option<
         written.get_ref().as_str().into_deserializer();
     KindName::deserialize(named)
         .map_err(|_| {
-            let kinds: Vec<String> = KindName::ALL.iter().map(|kind| word(kind)).collect();
+            let kinds: Vec<String> = KindName::ALL.iter().map(word).collect();
             let reason = format!("unknown kind '{}'; the kinds are {}", written.get_ref(), kinds.join(", "));
             problems.at(&written.span(), reason);
         })
