@@ -31,7 +31,7 @@ pub use rule::{
 };
 pub use texts::Notice;
 
-use lens::words_of;
+use lens::View;
 use locale::Cues;
 use texts::Texts;
 
@@ -180,7 +180,13 @@ impl Policy {
     /// The locale that a text's words speak for; `None` when none does, or several do alike.
     #[must_use]
     pub fn detect(&self, text: &str) -> Option<&str> {
-        self.cues.detect(&words_of(text)).map(|index| self.locales[index].as_str())
+        self.detect_in(&View::plain(text))
+    }
+
+    /// As [`detect`](Self::detect), of a text that was folded already.
+    #[must_use]
+    pub fn detect_in(&self, plain: &View) -> Option<&str> {
+        self.cues.detect(&plain.text).map(|index| self.locales[index].as_str())
     }
 
     /// The policy's own locale for one of another origin: itself, its language, or the default.

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use common::domain::{Author, Content};
 
 pub use lens::Span;
+use lens::Views;
 pub use result::{Reason, RuleResult, Score};
 pub use talk::Talk;
 
@@ -258,8 +259,9 @@ impl Guardrails {
     /// Judges a customer's text.
     #[must_use]
     pub fn screen(&self, text: &str, talk: &mut Talk) -> Screening {
-        let locale = self.policy.detect(text).map(str::to_owned);
-        let Judgement { verdict, edited, results } = self.input.judge(text, locale.as_deref(), talk);
+        let views = Views::of(text);
+        let locale = self.policy.detect_in(views.plain()).map(str::to_owned);
+        let Judgement { verdict, edited, results } = self.input.judge(&views, locale.as_deref(), talk);
         talk.said(text);
         let notice = self.told(&verdict);
         let outcome = match verdict {
@@ -274,7 +276,8 @@ impl Guardrails {
     /// said and dealt with. `None` for text that is blocked.
     #[must_use]
     pub fn recall(&self, text: &str, talk: &mut Talk) -> Option<Screened> {
-        let judgement = self.input.judge(text, self.policy.detect(text), talk);
+        let views = Views::of(text);
+        let judgement = self.input.judge(&views, self.policy.detect_in(views.plain()), talk);
         (!judgement.blocked()).then_some(Screened { text: judgement.edited })
     }
 
@@ -282,8 +285,9 @@ impl Guardrails {
     /// data come back in place of their placeholders when everything has been judged.
     #[must_use]
     pub fn approve(&self, draft: &Draft, locale: &str, talk: &mut Talk) -> Approval {
-        let told = self.policy.detect(draft.text());
-        let Judgement { verdict, edited, results } = self.output.judge(draft.text(), told, talk);
+        let views = Views::of(draft.text());
+        let told = self.policy.detect_in(views.plain());
+        let Judgement { verdict, edited, results } = self.output.judge(&views, told, talk);
         let locale = told.unwrap_or_else(|| self.policy.locale_or_default(locale));
         let notice = self.told(&verdict);
         let decision = match verdict {
@@ -307,8 +311,9 @@ impl Guardrails {
             RuleStage::Input => &self.input,
             RuleStage::Output => &self.output,
         };
-        let locale = self.policy.detect(text).map(str::to_owned);
-        let Judgement { verdict, edited, results } = engine.judge(text, locale.as_deref(), talk);
+        let views = Views::of(text);
+        let locale = self.policy.detect_in(views.plain()).map(str::to_owned);
+        let Judgement { verdict, edited, results } = engine.judge(&views, locale.as_deref(), talk);
         let notice = self.told(&verdict);
         let (outcome, rule) = match verdict {
             Verdict::Pass => (Expected::Pass, None),

@@ -154,8 +154,8 @@ impl Engine {
         self.rules.iter().any(|ready| ready.rule.kind.name() == KindName::Repeat)
     }
 
-    pub(super) fn judge(&self, text: &str, locale: Option<&str>, talk: &mut Talk) -> Judgement {
-        let views = Views::of(text);
+    pub(super) fn judge(&self, views: &Views<'_>, locale: Option<&str>, talk: &mut Talk) -> Judgement {
+        let text = views.original();
         let mut results = Vec::with_capacity(self.rules.len());
         let mut edits: Vec<(Span, String)> = Vec::new();
         let mut decided: Option<(&Ready, Action, u8)> = None;
@@ -163,7 +163,7 @@ impl Engine {
             if !ready.looks(text, locale, talk.channel()) {
                 continue;
             }
-            let (found, action, micros) = ready.judge(&Subject { views: &views, talk, stage: self.stage });
+            let (found, action, micros) = ready.judge(&Subject { views, talk, stage: self.stage });
             results.push(ready.result(&found, action, micros));
             if !found.hit || ready.rule.mode != RuleMode::Enforce {
                 continue;
@@ -222,7 +222,7 @@ mod tests {
         let mut rule = policy.rules()[0].clone();
         (rule.on_error, rule.mode) = (on_error, mode);
         let engine = Engine { stage: RuleStage::Input, rules: vec![Ready { rule, matcher }] };
-        engine.judge("hello", None, &mut Talk::default())
+        engine.judge(&Views::of("hello"), None, &mut Talk::default())
     }
 
     #[test]

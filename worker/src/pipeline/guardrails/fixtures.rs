@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use lens::Views;
+
 use super::engine::Verdict;
 use super::{Guardrails, RuleResult, Talk};
 use crate::policy::{Expected, Fixture, PolicyError, PolicyProblem, RuleStage};
@@ -26,8 +28,9 @@ fn judge(guardrails: &Guardrails, fixture: &Fixture) -> Option<String> {
         RuleStage::Input => &guardrails.input,
         RuleStage::Output => &guardrails.output,
     };
-    let locale = guardrails.policy.detect(&fixture.text);
-    let judgement = engine.judge(&fixture.text, locale, &mut Talk::on(&fixture.channel));
+    let views = Views::of(&fixture.text);
+    let locale = guardrails.policy.detect_in(views.plain());
+    let judgement = engine.judge(&views, locale, &mut Talk::on(&fixture.channel));
     let (outcome, by) = match &judgement.verdict {
         Verdict::Pass => (Expected::Pass, None),
         Verdict::Block { rule } => (Expected::Block, Some(rule.as_str())),

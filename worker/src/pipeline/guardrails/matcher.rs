@@ -119,9 +119,9 @@ impl Matcher {
                 if often { Found::at(Reason::Repeated, Vec::new()) } else { Found::nothing(Reason::Clean) }
             }
             Self::Grounding { facts, customer_may } => {
-                let held =
-                    |claim: &claims::Claim| facts.hold(claim) || (*customer_may && subject.talk.stated().hold(claim));
-                let loose = claims::find(text).into_iter().filter(|claim| !held(claim));
+                let claims = claims::find(text);
+                let stated = if *customer_may && !claims.is_empty() { subject.talk.stated() } else { Facts::default() };
+                let loose = claims.into_iter().filter(|claim| !facts.hold(claim) && !stated.hold(claim));
                 Found::any(Reason::Ungrounded, loose.map(|claim| claim.span).collect())
             }
             Self::Leak { shingles, canary } => leaked(shingles, canary.as_deref(), views),

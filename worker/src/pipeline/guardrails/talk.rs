@@ -13,7 +13,7 @@ pub struct Talk {
     channel: String,
     said: HashMap<String, u32>,
     told: HashMap<String, u32>,
-    stated: Facts,
+    stated: Vec<String>,
     vault: Vault,
 }
 
@@ -40,7 +40,7 @@ impl Talk {
     /// Something that the customer said before this turn.
     pub fn said(&mut self, text: &str) {
         *self.said.entry(words_of(text)).or_default() += 1;
-        self.stated.add(text);
+        self.stated.push(text.to_owned());
     }
 
     /// Something that the business said before this turn.
@@ -55,8 +55,8 @@ impl Talk {
     }
 
     /// What the customer has stated: they may be told it again.
-    pub(super) const fn stated(&self) -> &Facts {
-        &self.stated
+    pub(super) fn stated(&self) -> Facts {
+        Facts::of(self.stated.iter().map(String::as_str))
     }
 
     /// A text of the business with the customer's data as placeholders again, for the model.
