@@ -14,6 +14,8 @@ RUN apt-get update \
  && useradd --system --uid 10001 --home-dir /var/lib/handrail --create-home handrail
 COPY --from=build /src/target/release/ingress /src/target/release/worker /src/target/release/recall \
      /src/target/release/handrail /usr/local/bin/
+# A volume mounted here takes this folder's owner and mode.
+RUN install --directory --owner handrail --mode 0700 /var/lib/handrail/spool
 USER handrail
 # Relative paths, of an embedded queue or store for instance, begin here.
 WORKDIR /var/lib/handrail

@@ -4,7 +4,9 @@ CARGO ?= cargo
 # Most tests wait for a server more than they compute.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: help setup test lint bench bench-build
+.PHONY: help setup test model chaos chaos-figures lint bench bench-build
+# PROFILE=release lets `make chaos` break the optimised build.
+BUILD = $(if $(filter release,$(PROFILE)),--release)
 
 help: ## tell the choices
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -16,9 +18,20 @@ test: setup ## start private servers and run every test on every backend
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 
+model: ## play SEEDS schedules of faults (20000) against the protocol, and every broken variant of it
+	MODEL_SEEDS=$(or $(SEEDS),20000) $(CARGO) test --profile model -p tests model:: -- --nocapture --test-threads 1
+
 lint: ## formatting and lints, warnings being errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+chaos: setup ## break everything for MINUTES, by each of SEEDS, and judge: SEEDS=1,2,3 MINUTES=30
+	$(CARGO) build --workspace --bins $(BUILD)
+	SEEDS=$(SEEDS) MINUTES=$(MINUTES) $(CARGO) test -p tests $(BUILD) -- --ignored --nocapture --exact chaos::for_minutes_on_end
+
+chaos-figures: setup ## measure takeovers, a rolling restart under load, and twice the load a deployment can take
+	$(CARGO) build --workspace --bins $(BUILD)
+	$(CARGO) test -p tests $(BUILD) -- --ignored --nocapture --exact chaos::figures::what_recovery_costs
 
 bench: setup ## measure speed and memory beside a bare path, and write docs/benchmarks.md
 	$(CARGO) build --release -p ingress -p worker -p bench

@@ -9,8 +9,10 @@ mod drain; // SIGTERM: what was begun ends, and nothing is answered twice
 mod letters; // envelopes made by hand
 mod model_failures; // every way in which a model gives no answer
 mod order; // messages that overtake one another
+mod outages; // a model or a channel that is out for everybody
 mod provider_failures; // every way in which a provider does not take a reply
 mod redelivery; // the queue says it again
+mod spool; // the broker gone, and events that wait on the ingress's disk
 mod stall; // a worker that stops and comes back
 mod undeliverable; // what cannot be taken in
 
@@ -22,7 +24,7 @@ use crate::contracts::eventually;
 use crate::stack::{Process, SHORT_WAITS, Stack, WHATSAPP};
 
 /// A `handrail.toml` with these sources, and the usual short waits but for those named.
-fn file(sources: &str, waits: &[(&str, f64)]) -> String {
+pub(crate) fn file(sources: &str, waits: &[(&str, f64)]) -> String {
     let kept = |line: &&str| !waits.iter().any(|(name, _)| line.starts_with(name));
     let usual: Vec<&str> = SHORT_WAITS.lines().filter(kept).collect();
     let own: Vec<String> = waits.iter().map(|(name, seconds)| format!("{name} = {seconds:?}")).collect();
@@ -72,19 +74,19 @@ async fn dead_letters(stack: &Stack) -> Vec<DeadLetter> {
 }
 
 /// A policy text of the default policy, in English.
-fn policy_text(key: &str) -> String {
+pub(crate) fn policy_text(key: &str) -> String {
     let policy: toml::Table = include_str!("../policies/shop.toml").parse().expect("the default policy");
     policy["texts"][key]["en"].as_str().expect("a text").to_owned()
 }
 
 /// The numbers after `#` in a text, in order.
-fn marks(text: &str) -> Vec<u32> {
+pub(crate) fn marks(text: &str) -> Vec<u32> {
     let after = text.split('#').skip(1);
     after.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).collect()
 }
 
 /// What a model says that repeats the marks of everything it is asked now.
-fn repeat_marks(call: &ModelCall) -> String {
+pub(crate) fn repeat_marks(call: &ModelCall) -> String {
     let asked: Vec<&str> = call.lines.iter().rev().take_while(|(role, _)| role == "user").map(|(_, t)| &**t).collect();
     let marks: Vec<String> = asked.iter().rev().flat_map(|text| marks(text)).map(|mark| format!("#{mark}")).collect();
     format!("About {}.", marks.join(" "))

@@ -10,10 +10,17 @@ macro_rules! on_every_backend {
 
 mod answers; // what the model is asked, by which protocol, and in how many parts the answer leaves
 mod bodies; // webhook bodies beyond the samples
+mod dead_bad_input; // what no dead-letter command does, and what it says
+mod dead_edits; // letters that say something else, and letters in files
+mod dead_hands; // what journeys of dead letters share
+mod dead_interrupts; // replays cut off, gone on with, joined and halted
 mod dead_letters; // what cannot be read or answered waits for a person, and runs again
+mod dead_rehearsals; // what a replay would come to, without doing it
+mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
+mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
 mod policy; // a policy is checked, asked and measured without any door

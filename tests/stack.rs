@@ -66,6 +66,13 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
+/// A command that runs beside the test.
+pub(crate) struct Begun {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
 impl Plan {
     /// The usual deployment: one worker, a fake model over the OpenAI protocol, and short waits.
     pub(crate) async fn on(doors: Doors) -> Self {
@@ -169,7 +176,7 @@ drain_seconds = 10
 confirm_seconds = 5
 ";
 
-async fn open_store(settings: &HashMap<String, String>) -> Store {
+pub(crate) async fn open_store(settings: &HashMap<String, String>) -> Store {
     let vars = Vars::from_map(settings.clone());
     let mut findings = Findings::new(Mode::Development);
     let keys = Keys::load(&vars, &mut findings).expect("keys");
@@ -217,6 +224,11 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("its log")
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("our own process");
@@ -249,6 +261,38 @@ impl Process {
     pub(crate) async fn readiness(&self, http: &Client) -> Result<bool, reqwest::Error> {
         let answer = http.get(format!("{}/readyz", self.admin)).timeout(Duration::from_secs(5)).send().await?;
         Ok(answer.status().is_success())
+    }
+}
+
+impl Begun {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(id), signal).expect("our own process");
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.err).expect("our own file")
+    }
+
+    /// Waits for its end: its exit code (none after a kill), what it printed, and what it said.
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String, String) {
+        let mut status = None;
+        eventually("the command has ended", async || {
+            status = self.child.try_wait().expect("our own process");
+            status.is_some()
+        })
+        .await;
+        let printed = std::fs::read_to_string(&self.out).expect("our own file");
+        (status.and_then(|status| status.code()), printed, self.said())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to end.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 
@@ -289,6 +333,15 @@ impl Stack {
         let output = soon("handrail", output).await.expect("handrail");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts `handrail` with these arguments and lets it run.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Begun {
+        let mut command = command("handrail", &self.settings, self.folder.path());
+        let [out, err] = ["out", "err"].map(|end| self.folder.path().join(format!("{}.{end}", uuid::Uuid::new_v4())));
+        let file = |path: &PathBuf| File::create(path).expect("our own folder");
+        command.args(arguments).stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+        Begun { child: command.spawn().expect("handrail"), out, err }
     }
 
     /// Posts a body to a source, signed with a secret in Meta's way.

@@ -236,6 +236,15 @@ fn the_walk_of_one_message_names_files_that_exist() {
 }
 
 #[test]
+fn the_walk_of_one_message_names_every_fail_point() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let steps = common::steps::Step::ALL.iter().map(|step| step.name());
+    let missing: Vec<String> =
+        steps.filter(|name| !architecture.contains(&format!("`{name}`"))).map(str::to_owned).collect();
+    offenders("fail points that ARCHITECTURE.md does not place", &missing);
+}
+
+#[test]
 fn log_fields_come_from_the_one_list() {
     let listed = fs::read_to_string(root().join("common/src/telemetry.rs")).expect("the list");
     let mut found = Vec::new();

@@ -6,6 +6,7 @@
 
 mod compile;
 mod crowd;
+mod dead;
 mod deployment;
 mod figures;
 mod load;
@@ -18,7 +19,9 @@ use std::io::Write;
 
 use anyhow::bail;
 
-const USAGE: &str = "bench [--rounds N] [--write] [ingress] [embedded] [worker] [crowd] | bench [--write] build";
+const USAGE: &str = "bench [--rounds N] [--write] [ingress] [embedded] [worker] [crowd] | bench [--write] dead | build";
+/// What is measured apart.
+const APART: [&str; 2] = ["build", "dead"];
 /// What `make bench` measures.
 const PARTS: [&str; 4] = ["ingress", "embedded", "worker", "crowd"];
 
@@ -35,7 +38,7 @@ impl Options {
             match argument.as_str() {
                 "--write" => options.write = true,
                 "--rounds" => options.rounds = arguments.next().unwrap_or_default().parse()?,
-                part if part == "build" || PARTS.contains(&part) => options.parts.push(argument),
+                part if APART.contains(&part) || PARTS.contains(&part) => options.parts.push(argument),
                 other => bail!("'{other}' is unknown: {USAGE}"),
             }
         }
@@ -51,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     // An error means that a provider is installed already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let options = Options::read(std::env::args().skip(1))?;
-    let builds = options.parts.iter().any(|part| part == "build");
+    let builds = options.parts.iter().any(|part| APART.contains(&part.as_str()));
     let mut sections = Vec::new();
     if !builds {
         sections.push(("machine", machine::describe()?));
@@ -62,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
             "embedded" => ("embedded", webhooks::embedded(options.rounds).await?),
             "worker" => ("worker", turns::overhead(options.rounds).await?),
             "crowd" => ("crowd", crowd::crowd().await?),
+            "dead" => ("dead", dead::searches().await?),
             _ => ("build", compile::clean()?),
         });
     }

@@ -5,13 +5,16 @@ mod ids;
 mod inbound;
 mod names;
 mod states;
+mod tally;
 mod time;
 
 pub use conversation::{Author, Floor, Line, Speaker};
 pub use ids::{
-    AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, SendId, TurnId, WorkerId,
+    AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, ReplayId, SendId,
+    TurnId, WorkerId,
 };
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
-pub use states::{DeadState, End, SendState, UnknownState};
+pub use states::{DeadState, End, ItemState, ReplayMode, ReplayState, SendState, UnknownState};
+pub use tally::{Span, Tally};
 pub use time::Micros;

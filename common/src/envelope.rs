@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{EventId, Inbound, InstanceId, Kind, Micros, SourceName};
+use crate::domain::{Event, EventId, Inbound, InstanceId, Kind, Micros, Provider, SourceName, Tally};
 use crate::seal::{Keyring, Pseudonym, SealError};
 use crate::trace::TraceContext;
 
@@ -102,6 +102,36 @@ impl Envelope {
         let body_at = bytes.len();
         bytes.extend_from_slice(&body);
         Ok(Self { header, bytes, body_at })
+    }
+
+    /// Seals what an ingress vouches for on behalf of `instance`: an envelope with no number of its own.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn tally(instance: InstanceId, tally: Tally, at: Micros, keys: &Keyring) -> Result<Self, serde_json::Error> {
+        let (event_id, source) = (EventId::random(), SourceName::of_tallies());
+        let header = Header {
+            event_id,
+            source: source.clone(),
+            conversation: None,
+            kind: Kind::Tally,
+            received_at: at,
+            instance,
+            sequence: 0,
+            previous: None,
+            trace: TraceContext::start(),
+            secret: String::new(),
+        };
+        let inbound = Inbound {
+            event_id,
+            source,
+            provider: Provider::Hmac,
+            party: None,
+            provider_id: None,
+            said_at: None,
+            event: Event::Tally(tally),
+        };
+        Self::seal(header, &inbound, keys)
     }
 
     /// Reads an envelope's header; the body stays sealed.

@@ -23,6 +23,7 @@ pub mod config;
 pub mod digest;
 pub mod metrics;
 pub mod shutdown;
+pub mod steps;
 pub mod telemetry;
 pub mod trace;
 

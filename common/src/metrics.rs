@@ -10,6 +10,24 @@ pub const REJECTED: &str = "handrail_ingress_rejected_total";
 pub const CONFIRM_SECONDS: &str = "handrail_ingress_confirm_seconds";
 /// Seconds of a whole webhook request. Label: `status`.
 pub const REQUEST_SECONDS: &str = "handrail_ingress_request_seconds";
+/// Events that were answered from the spool, on disk and not yet in the queue.
+pub const SPOOLED: &str = "handrail_spool_events_total";
+/// Events that the spool has handed to the queue.
+pub const SPOOL_DRAINED: &str = "handrail_spool_drained_total";
+/// Requests that the spool could not keep. Label: `reason`.
+pub const SPOOL_REFUSED: &str = "handrail_spool_refused_total";
+/// Stretches of spool files set aside as unreadable. Label: `what` (`torn`, `damaged`, `unknown`).
+pub const SPOOL_SET_ASIDE: &str = "handrail_spool_set_aside_total";
+/// Bytes of the spool's files.
+pub const SPOOL_BYTES: &str = "handrail_spool_bytes";
+/// Seconds of one write to the spool and its sync.
+pub const SPOOL_SYNC_SECONDS: &str = "handrail_spool_sync_seconds";
+/// Events in the spool.
+pub const SPOOL_RECORDS: &str = "handrail_spool_records";
+/// Age in seconds of the spool's oldest event.
+pub const SPOOL_OLDEST_SECONDS: &str = "handrail_spool_oldest_seconds";
+/// Tallies by outcome. Label: `outcome` (`confirmed`, `unconfirmed`).
+pub const TALLIES: &str = "handrail_ingress_tallies_total";
 /// Deliveries by what intake did. Label: `outcome`.
 pub const INTAKE: &str = "handrail_intake_total";
 /// Acks that the queue had already given to somebody else.
@@ -28,12 +46,48 @@ pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 pub const TOKENS: &str = "handrail_model_tokens_total";
 /// Sends by outcome. Labels: `source`, `outcome`.
 pub const SENDS: &str = "handrail_sends_total";
+/// Where the breaker of a model or channel stands: 0 closed, 1 half-open, 2 open. Labels: `kind`, `name`.
+pub const BREAKER_STATE: &str = "handrail_breaker_state";
+/// Times that a breaker opened. Labels: `kind`, `name`.
+pub const BREAKER_OPENED: &str = "handrail_breaker_opened_total";
+/// Conversations that a breaker holds. Labels: `kind`, `name`.
+pub const BREAKER_HELD: &str = "handrail_breaker_held";
+/// Conversations that wait until a person has dealt with a dead letter.
+pub const CONVERSATIONS_HELD: &str = "handrail_conversations_held";
+/// Whether a process is connected to the broker. Label: `purpose` (`publishing`, `consuming work`, …).
+pub const BROKER_CONNECTED: &str = "handrail_broker_connected";
+/// Connections to the broker that ended otherwise than by us. Label: `purpose`.
+pub const BROKER_RECONNECTS: &str = "handrail_broker_reconnects_total";
+/// Consumers of a queue as the broker tells it. Label: `queue`.
+pub const QUEUE_CONSUMERS: &str = "handrail_queue_consumers";
+/// Deliveries that this process may hold unsettled. Label: `queue`.
+pub const CONSUMER_PREFETCH: &str = "handrail_consumer_prefetch";
+/// Deliveries that this process holds unsettled. Label: `queue`.
+pub const CONSUMER_UNACKED: &str = "handrail_consumer_unacked";
+/// Consumers rebuilt because they were silent. Labels: `queue`, `reason`.
+pub const CONSUMERS_REBUILT: &str = "handrail_consumers_rebuilt_total";
 /// Messages in a queue. Labels: `queue`, `state`.
 pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 /// Age in seconds of a queue's oldest message. Label: `queue`.
 pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
 /// Dead letters made. Label: `class`.
 pub const DEAD: &str = "handrail_dead_letters_total";
+/// Numbers that an ingress vouched for and intake never saw; anything but 0 is a loss.
+pub const LEDGER_LOST: &str = "handrail_ledger_lost";
+/// Messages that intake sent back into the broker and that are overdue.
+pub const LEDGER_STUCK: &str = "handrail_ledger_stuck";
+/// Numbers that never came and that no ingress vouches for.
+pub const LEDGER_UNVOUCHED: &str = "handrail_ledger_unvouched";
+/// Imbalances that will not settle by themselves; anything but 0 is a fault.
+pub const LEDGER_IMBALANCES: &str = "handrail_ledger_imbalances";
+/// Second envelopes of accepted events, ever.
+pub const LEDGER_DUPLICATES: &str = "handrail_ledger_duplicates";
+/// Sends whose outcome nobody knows and no policy has closed.
+pub const SENDS_UNKNOWN: &str = "handrail_sends_unknown";
+/// Messages that await their turn, by how long ago they were taken in. Label: `age` (`10s`, `1m`, `10m`, `more`).
+pub const PENDING: &str = "handrail_pending";
+/// Age in seconds of the oldest dead letter that waits for a person; 0 without one.
+pub const DEAD_OLDEST_SECONDS: &str = "handrail_dead_letters_oldest_seconds";
 /// 1 while a door answers. Label: `door` (`queue`, `store`).
 pub const DOOR_UP: &str = "handrail_door_up";
 

@@ -11,28 +11,40 @@ mod contacts;
 mod dead;
 mod delivery;
 mod floor;
+mod hold;
 mod intake;
 mod ledger;
 mod outbox;
 mod read;
+mod scene;
 mod schema;
 mod sql;
 mod status;
+mod tally;
+mod tap;
 mod turn;
+mod wake;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use attempts::AttemptEnd;
 pub use claim::{ClaimKey, Claimed, HandBack};
-pub use dead::{DeadFilter, DeadLetter, NewDead, ReplayRefused};
+pub use dead::{
+    Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
+    Dispatch, Dispatched, EditRefused, ExportedLetter, Frozen, ImportRefused, Imported, NewDead, NewFailure, NewReplay,
+    Progress, Replay, ReplayItem, ReplayRefused, Retry,
+};
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
-pub use floor::{ExpiredFloor, TakeOver, WaitingConversation};
+pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
-pub use ledger::{Ledger, SendsLedger};
+pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use scene::{Scene, SceneMessage};
 pub use sql::Clock;
-pub use turn::{Commit, Committed, Pending, Position};
+pub use tap::{Passing, Tap};
+pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
 
 use crate::config::{Keys, StoreUrl, Timing};
 use crate::domain::Micros;
@@ -57,6 +69,9 @@ pub enum StoreError {
     /// The person was erased; what was sealed for them cannot be opened again.
     #[error("this contact was erased")]
     Erased,
+    /// What was asked for cannot be: the text names the thing and the fix.
+    #[error("{0}")]
+    Refused(String),
     /// No row of that id.
     #[error("no {0} with the id {1}")]
     Absent(&'static str, String),
@@ -101,6 +116,7 @@ pub struct Store {
     wrapping: Keyring,
     pseudonyms: Pseudonyms,
     timing: Timing,
+    met: tally::Met,
 }
 
 impl Store {
@@ -127,15 +143,34 @@ impl Store {
         clock: Clock,
         migrating: schema::Migrating,
     ) -> Result<Self, StoreError> {
-        let databases = schema::open(url, clock, migrating).await?;
-        Ok(Self {
+        Ok(Self::over(schema::open(url, clock, migrating).await?, keys, timing))
+    }
+
+    /// A store that lives in this process's memory under `name` and whose every statement passes `tap`: the protocol's
+    /// model test plays its schedules on it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn in_memory(
+        name: &str,
+        keys: &Keys,
+        timing: &Timing,
+        clock: Clock,
+        tap: Option<Arc<dyn Tap>>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::over(schema::open_in_memory(name, clock, tap).await?, keys, timing))
+    }
+
+    fn over(databases: schema::Databases, keys: &Keys, timing: &Timing) -> Self {
+        Self {
             main: databases.main,
             keys: databases.keys,
             renewal: databases.renewal,
             wrapping: keys.store.clone(),
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
-        })
+            met: tally::Met::default(),
+        }
     }
 
     /// The store's clock.

@@ -47,6 +47,8 @@ pub mod field {
     pub const SETTING: &str = "setting";
     /// An HTTP status code.
     pub const STATUS: &str = "http.status";
+    /// A file of ours.
+    pub const FILE: &str = "file";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -69,6 +71,7 @@ pub mod field {
         BIND,
         SETTING,
         STATUS,
+        FILE,
     ];
 }
 
@@ -81,7 +84,9 @@ pub fn start() {
 /// Starts logging with another default filter. A second call changes nothing.
 pub fn start_filtered(default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written, on a full disk for one, would otherwise be told on stderr, which panics.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let lines = lines.with_writer(std::io::stderr);
     // An error means that logging is already set up.
     let _already = if std::io::stderr().is_terminal() {
         lines.with_target(false).try_init()

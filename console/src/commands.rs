@@ -16,16 +16,19 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Actor {
     /// Who acts, as the audit will name them [default: $USER, or "operator"]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "by", alias = "as", value_name = "NAME")]
     name: Option<String>,
 }
 
 impl Actor {
     /// The name.
     pub(crate) fn name(&self) -> String {
-        let given = self.name.clone().filter(|name| !name.trim().is_empty());
-        given
-            .or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
-            .unwrap_or_else(|| "operator".into())
+        actor_or_user(self.name.as_deref())
     }
+}
+
+/// A name that was given, else the user's.
+pub(crate) fn actor_or_user(given: Option<&str>) -> String {
+    let given = given.filter(|name| !name.trim().is_empty()).map(str::to_owned);
+    given.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty())).unwrap_or_else(|| "operator".into())
 }

@@ -55,7 +55,9 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable(_) => Self::CannotRun(format!("DATABASE_URL: {error}")),
             StoreError::Configuration(_) => Self::CannotRun(format!("DATABASE_URL: {error}")),
             StoreError::Sealed(_) => Self::CannotRun(format!("HANDRAIL_KEYS: {error}")),
-            StoreError::Broken(_) | StoreError::Erased | StoreError::Absent(..) => Self::Found(error.to_string()),
+            StoreError::Broken(_) | StoreError::Erased | StoreError::Refused(_) | StoreError::Absent(..) => {
+                Self::Found(error.to_string())
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The operator's hand: every command of `handrail`, one file per noun.
 //!
 //! Exit codes are a contract: 0 done, 1 found a problem, 2 could not run. stdout is data, stderr is talk. Only [`up`]
-//! runs ingress and worker, and `policy` asks the worker's rules; every other command speaks with the doors.
+//! runs ingress and worker; every other command speaks with the doors. (`dead` asks the worker's pure parts what a
+//! replay would come to, and `policy` its rules what they make of a text.)
 
 mod commands;
+mod consent;
 mod context;
 mod failure;
 mod http;
 mod output;
+mod progress;
 mod up;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use common::domain::SourceName;
 use common::queue::{self, Queue};
 use common::shutdown::{self, Stop, Stopper};
 use common::store::{Clock, Store};
+pub(crate) use ingress::SpoolView;
 use ingress::{Ingress, IngressConfig};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -37,6 +38,7 @@ pub(crate) async fn run(context: &Context) -> Answer {
     let stop =
         shutdown::on_signals().map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))?;
     let house = House::start(&context.vars).await?;
+    common::steps::arm(&house.config.faults);
     context::warn(&house.warnings);
     output::say(&house.told());
     if context.output.json() {
@@ -208,7 +210,7 @@ fn ingress_failure(error: ingress::StartError) -> Failure {
     match error {
         StartError::Config(error) => error.into(),
         StartError::Queue(error) => error.into(),
-        StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
+        StartError::Spool(_) | StartError::Bind { .. } | StartError::Signals(_) | StartError::Metrics(_) => {
             Failure::cannot_run(error.to_string())
         }
     }

@@ -31,6 +31,10 @@ async fn run() -> Result<(), StartError> {
     for warning in &config.warnings {
         tracing::warn!(setting = %warning.setting, error = %warning.why, "unsafe setting; production refuses it");
     }
+    common::steps::arm(&config.faults);
+    for hint in &config.hints {
+        tracing::info!(setting = %hint.setting, error = %hint.why, "worth a thought");
+    }
     let stop = shutdown::on_signals()?;
     let timing = QueueTiming { heartbeat: config.timing.heartbeat, confirm_timeout: config.timing.confirm };
     // An embedded queue is open before the public bind; a broker is connected in the background.

@@ -1,10 +1,10 @@
-//! The spine of the ingress: admit → read → verify → parse → seal → publish → 200.
+//! The spine of the ingress: admit → read → verify → parse → seal → hand over → 200.
 //!
 //! Nothing parses a byte before its signature is proved, and the 200 leaves only after the queue has confirmed every
-//! event of the request.
+//! event of the request or, where there is a spool, after what it did not confirm is on disk there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -17,6 +17,7 @@ use common::domain::{Inbound, Micros, Receipt};
 use common::envelope::{Envelope, Header, MAX_BYTES};
 use common::queue::PublishError;
 use common::signature::{self, Verified};
+use common::steps::{self, Step};
 use common::{metrics as names, providers};
 use face::Peer;
 use futures_util::StreamExt;
@@ -27,10 +28,9 @@ use tracing::Instrument;
 use crate::door::{Door, Entrance};
 use crate::rejection::Rejection;
 use crate::sequence::Entry;
+use crate::spool::{Seat, Spool};
+use crate::tally::Ticket;
 use crate::visit::Visit;
-
-/// What a publish may take beyond its own timeout before we stop waiting for it to say so.
-const CONFIRM_GRACE: Duration = Duration::from_millis(200);
 
 /// `POST /webhooks/{source}`.
 pub(crate) async fn webhook(
@@ -57,7 +57,9 @@ async fn take_in(door: &Door, entrance: &Entrance, visit: &Visit, request: Reque
     let verified = verify(entrance, &parts.headers, body, received_at)?;
     let events = providers::parse(&entrance.source, &verified);
     let letters = seal(door, entrance, visit, &verified, &events, received_at)?;
-    let receipts = publish(door, &letters).await?;
+    steps::reached(Step::IngressSealed);
+    let receipts = hand_over(door, entrance, letters, received_at).await?;
+    steps::reached(Step::IngressConfirmed);
     Ok(accepted(entrance, visit, &receipts))
 }
 
@@ -87,10 +89,11 @@ fn verify(entrance: &Entrance, headers: &HeaderMap, body: Bytes, now: Micros) ->
     Ok(signature::verify(&entrance.scheme, &entrance.source.secrets, &headers, body, now)?)
 }
 
-/// A sealed event and what the order knows of it.
+/// A sealed event, what the order knows of it, and its number, given up unless confirmed.
 struct Letter {
     entry: Entry,
     envelope: Envelope,
+    ticket: Ticket,
 }
 
 /// Seals every event in the order of the request. Their places are given at once, before any of them is published.
@@ -119,13 +122,13 @@ fn seal(
             kind: entry.kind,
             received_at,
             instance: door.sequencer.instance,
-            sequence: place.sequence,
+            sequence: place.ticket.number(),
             previous: place.previous,
             trace: visit.trace,
             secret: secret.clone(),
         };
         match sealed(door, head, event) {
-            Ok(envelope) => letters.push(Letter { entry: entry.clone(), envelope }),
+            Ok(envelope) => letters.push(Letter { entry: entry.clone(), envelope, ticket: place.ticket }),
             Err(rejection) => {
                 entries.iter().rev().for_each(|entry| door.sequencer.forget(entry));
                 return Err(rejection);
@@ -140,33 +143,61 @@ fn sealed(door: &Door, head: Header, event: &Inbound) -> Result<Envelope, Reject
     if envelope.bytes().len() > MAX_BYTES { Err(Rejection::EventTooLarge) } else { Ok(envelope) }
 }
 
-/// Publishes all at once; good only if every one is confirmed.
-async fn publish(door: &Door, letters: &[Letter]) -> Result<Vec<Receipt>, Rejection> {
-    let results = join_all(letters.iter().map(|letter| confirmed(door, &letter.envelope))).await;
-    let mut failure = None;
-    for (letter, result) in letters.iter().zip(results).rev() {
-        let Err(error) = result else { continue };
+/// To the queue or, while that takes none, to the spool; good only if every one is safe.
+async fn hand_over(
+    door: &Door,
+    entrance: &Entrance,
+    letters: Vec<Letter>,
+    at: Micros,
+) -> Result<Vec<Receipt>, Rejection> {
+    let receipts = letters.iter().map(|l| Receipt { event_id: l.entry.event, kind: l.entry.kind }).collect();
+    let spool = door.spool_of(entrance);
+    let seat = match spool {
+        Some(spool) if !letters.is_empty() => spool.enter(door.outlet.patience()).await,
+        Some(_) | None => None,
+    };
+    match (spool, seat) {
+        (Some(spool), Some(seat)) => keep(door, spool, seat, letters, at).await?,
+        (spool, _) => publish(door, spool, letters, at).await?,
+    }
+    Ok(receipts)
+}
+
+/// Publishes all at once. What is not confirmed goes to the spool, if there is one.
+async fn publish(door: &Door, spool: Option<&Spool>, letters: Vec<Letter>, at: Micros) -> Result<(), Rejection> {
+    let results = join_all(letters.iter().map(|letter| door.outlet.confirmed(&letter.envelope))).await;
+    let mut failed = Vec::new();
+    for (letter, result) in letters.into_iter().zip(results) {
+        match result {
+            Ok(()) => letter.ticket.confirm(),
+            Err(error) => failed.push((letter, error)),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    if let Some(spool) = spool {
+        let letters = failed.into_iter().map(|(letter, _)| letter).collect();
+        return keep(door, spool, spool.seat(), letters, at).await;
+    }
+    let mut first = None;
+    for (letter, error) in failed.into_iter().rev() {
         // One that timed out may still arrive, and then it did come before what follows.
         if !matches!(error, PublishError::TimedOut(_)) {
             door.sequencer.forget(&letter.entry);
         }
-        failure = Some(error);
+        first = Some(error);
     }
-    match failure {
-        Some(error) => Err(Rejection::Queue(error)),
-        None => Ok(letters.iter().map(|l| Receipt { event_id: l.entry.event, kind: l.entry.kind }).collect()),
-    }
+    Err(first.map_or(Rejection::Internal, Rejection::Queue))
 }
 
-async fn confirmed(door: &Door, envelope: &Envelope) -> Result<(), PublishError> {
-    let started = Instant::now();
-    let patience = door.confirm_timeout + CONFIRM_GRACE;
-    let result = tokio::time::timeout(patience, door.publisher.publish(envelope)).await;
-    let result = result.unwrap_or(Err(PublishError::TimedOut(patience)));
-    if result.is_ok() {
-        metrics::histogram!(names::CONFIRM_SECONDS).record(started.elapsed());
-    }
-    result
+/// Keeps all of them in the spool. Their numbers are given up until it has drained.
+async fn keep(door: &Door, spool: &Spool, seat: Seat, letters: Vec<Letter>, at: Micros) -> Result<(), Rejection> {
+    let kept = spool.keep(seat, letters.iter().map(|letter| &letter.envelope), at).await;
+    kept.map_err(|refused| {
+        letters.iter().rev().for_each(|letter| door.sequencer.forget(&letter.entry));
+        Rejection::Spool(refused)
+    })
 }
 
 fn accepted(entrance: &Entrance, visit: &Visit, receipts: &[Receipt]) -> Response {

@@ -5,6 +5,8 @@ use common::queue::PublishError;
 use common::signature::Refusal;
 use face::Problem;
 
+use crate::spool::Refused;
+
 /// Seconds until a refused provider may try again, at most; spread, so that they do not all come at once.
 const RETRY_WITHIN: u64 = 5;
 
@@ -33,6 +35,8 @@ pub(crate) enum Rejection {
     EventTooLarge,
     /// The queue did not confirm everything.
     Queue(PublishError),
+    /// The queue did not, and the spool could not keep it either.
+    Spool(Refused),
     /// Ours, and not supposed to happen.
     Internal,
 }
@@ -73,6 +77,9 @@ impl Rejection {
             Self::Queue(_) => {
                 later("queue_unavailable", "The events could not be queued for certain: send them again.")
             }
+            Self::Spool(refused) => {
+                later(refused.code(), "The events could be neither queued nor kept: send them again.")
+            }
             Self::Internal => later("internal", "The request could not be handled: send it again."),
         }
     }
@@ -81,6 +88,7 @@ impl Rejection {
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Queue(error) => error.reason(),
+            Self::Spool(refused) => refused.code(),
             Self::UnknownSource
             | Self::MethodNotAllowed(_)
             | Self::AddressNotAllowed

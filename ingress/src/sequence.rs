@@ -5,19 +5,22 @@
 //! take part in turns.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::domain::{EventId, InstanceId, Kind};
 use common::seal::Pseudonym;
 use lru::LruCache;
 
+use crate::tally::{Book, Ticket};
+
 /// How many conversations' last messages are remembered: some 10 MB, hours of a busy shop.
 const MEMORY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// An event's place in the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) sequence: i64,
+    /// Its number, to be decided.
+    pub(crate) ticket: Ticket,
     pub(crate) previous: Option<EventId>,
 }
 
@@ -32,11 +35,12 @@ pub(crate) struct Entry {
 /// One life of this process, counting.
 pub(crate) struct Sequencer {
     pub(crate) instance: InstanceId,
+    /// What became of each number.
+    pub(crate) book: Arc<Book>,
     order: Mutex<Order>,
 }
 
 struct Order {
-    last: i64,
     messages: LruCache<Pseudonym, Link>,
 }
 
@@ -48,14 +52,15 @@ struct Link {
 
 impl Sequencer {
     pub(crate) fn start() -> Self {
-        let order = Order { last: 0, messages: LruCache::new(MEMORY) };
-        Self { instance: InstanceId::random(), order: Mutex::new(order) }
+        let instance = InstanceId::random();
+        let order = Order { messages: LruCache::new(MEMORY) };
+        Self { instance, book: Book::of(instance), order: Mutex::new(order) }
     }
 
     /// Places for a request's events, in their order.
     pub(crate) fn place(&self, entries: &[Entry]) -> Vec<Place> {
         let mut order = self.order();
-        entries.iter().map(|entry| order.place(entry)).collect()
+        entries.iter().map(|entry| Place { ticket: self.book.ticket(), previous: order.previous(entry) }).collect()
     }
 
     /// Takes back an event that was certainly not queued, so that nothing waits for it.
@@ -78,10 +83,9 @@ impl Sequencer {
 }
 
 impl Order {
-    fn place(&mut self, entry: &Entry) -> Place {
-        self.last += 1;
-        let sequence = self.last;
-        let Some(conversation) = &entry.conversation else { return Place { sequence, previous: None } };
+    /// The message before it, which it follows from now on.
+    fn previous(&mut self, entry: &Entry) -> Option<EventId> {
+        let conversation = entry.conversation.as_ref()?;
         let previous = match self.messages.get(conversation) {
             // The same message told again at once: it must not wait for itself.
             Some(link) if link.event == entry.event => link.previous,
@@ -91,7 +95,7 @@ impl Order {
         if entry.kind == Kind::Message {
             self.messages.put(conversation.clone(), Link { event: entry.event, previous });
         }
-        Place { sequence, previous }
+        previous
     }
 }
 
@@ -110,7 +114,7 @@ mod tests {
         let [a, status, b] = [Kind::Message, Kind::Status, Kind::Message].map(|kind| entry(kind, "a"));
         let other = entry(Kind::Message, "b");
         let places = sequencer.place(&[a.clone(), status, other, b]);
-        assert_eq!(places.iter().map(|place| place.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(places.iter().map(|place| place.ticket.number()).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(
             places.iter().map(|place| place.previous).collect::<Vec<_>>(),
             [None, Some(a.event), None, Some(a.event)]

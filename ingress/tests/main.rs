@@ -12,4 +12,6 @@ mod connections;
 mod logs;
 /// Every bad request, and a queue that fails.
 mod refuses;
+/// With a spool: 200 while the queue takes nothing, and all of it in order afterwards.
+mod spools;
 mod stage;

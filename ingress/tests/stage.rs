@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use common::config::{Secret, Source, Vars};
-use common::domain::{Inbound, Micros, Provider};
+use common::domain::{Inbound, Kind, Micros, Provider};
 use common::envelope::Envelope;
 use common::providers;
 use common::queue::{PublishError, Publisher};
@@ -35,12 +35,18 @@ pub(crate) enum Mood {
 pub(crate) struct StandIn {
     mood: Mutex<Mood>,
     pub(crate) kept: Mutex<Vec<Vec<u8>>>,
+    pub(crate) tallies: Mutex<Vec<Vec<u8>>>,
     asked: Mutex<usize>,
 }
 
 impl StandIn {
     pub(crate) fn feeling(mood: Mood) -> Arc<Self> {
-        Arc::new(Self { mood: Mutex::new(mood), kept: Mutex::default(), asked: Mutex::default() })
+        Arc::new(Self {
+            mood: Mutex::new(mood),
+            kept: Mutex::default(),
+            tallies: Mutex::default(),
+            asked: Mutex::default(),
+        })
     }
 
     pub(crate) fn feel(&self, mood: Mood) {
@@ -65,7 +71,9 @@ impl Publisher for StandIn {
             Mood::FailSecond if asked == 2 => return Err(PublishError::Refused),
             Mood::FailSecond | Mood::Confirm => {}
         }
-        self.kept.lock().unwrap().push(envelope.bytes().to_vec());
+        let tally = envelope.header().kind == Kind::Tally;
+        let kept = if tally { &self.tallies } else { &self.kept };
+        kept.lock().unwrap().push(envelope.bytes().to_vec());
         Ok(())
     }
 

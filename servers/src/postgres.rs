@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{Folder, Server, as_args, find, free_port, search_path};
@@ -90,6 +92,19 @@ impl Postgres {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Stalls it and all its connections' processes, their sockets open and silent, or lets them go on.
+    pub fn freeze(&self, frozen: bool) {
+        let running = self.running.lock().unwrap();
+        let server = running.as_ref().expect("it runs");
+        // The postmaster first: afterwards nobody is born.
+        server.freeze(frozen);
+        for child in children(server.process) {
+            let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+            // One that has ended meanwhile is frozen enough.
+            let _gone = kill(Pid::from_raw(child), signal);
+        }
+    }
+
     /// A program of this installation, run as the owner.
     fn command(&self, program: &str) -> Vec<PathBuf> {
         let mut arguments = Vec::new();
@@ -114,6 +129,18 @@ impl Postgres {
     fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
+}
+
+/// The processes that this one has started, from the process table.
+fn children(parent: i32) -> Vec<i32> {
+    let table = std::fs::read_dir("/proc").expect("the proc file system").flatten();
+    let ids = table.filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok());
+    let parent_of = |id: i32| {
+        let line = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // After the name, which may hold anything: the state, then the parent.
+        line.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<i32>().ok()
+    };
+    ids.filter(|id| parent_of(*id) == Some(parent)).collect()
 }
 
 fn program_folders() -> Vec<PathBuf> {

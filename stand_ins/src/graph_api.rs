@@ -1,7 +1,7 @@
 //! A stand-in for the sending half of WhatsApp's Cloud API. It takes sends, and tells nobody.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::record::{Plan, Record};
+use crate::record::{Plan, Record, lock};
 use crate::server::{Server, Wire, answer, raw_answer, with_retry_after};
 
 const NAME: &str = "fake-graph-api";
@@ -68,11 +68,18 @@ pub enum GraphBehaviour {
     Garbage,
     /// Takes it after this long.
     Delay(Duration),
+    /// Takes it, and never answers.
+    AcceptThenHang,
+    /// Takes it, then resets the connection.
+    AcceptThenReset,
 }
+
+type Choose = dyn Fn(&GraphSend) -> Option<GraphBehaviour> + Send + Sync;
 
 struct Shared {
     record: Record<GraphSend>,
     plan: Plan<GraphBehaviour>,
+    choose: Mutex<Arc<Choose>>,
 }
 
 /// The stand-in. Accepts everything unless told otherwise.
@@ -87,7 +94,11 @@ impl FakeGraphApi {
     /// # Errors
     /// When no port can be bound.
     pub async fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared { record: Record::new(), plan: Plan::new(GraphBehaviour::Accept) });
+        let shared = Arc::new(Shared {
+            record: Record::new(),
+            plan: Plan::new(GraphBehaviour::Accept),
+            choose: Mutex::new(Arc::new(|_| None)),
+        });
         let router = Router::new().route("/{version}/{number}/messages", post(receive)).with_state(Arc::clone(&shared));
         Ok(Self { server: Server::start(router).await?, shared })
     }
@@ -106,6 +117,17 @@ impl FakeGraphApi {
     /// What to do with calls once the queue of behaviours is empty.
     pub fn always(&self, behaviour: GraphBehaviour) {
         self.shared.plan.always(behaviour);
+    }
+
+    /// Chooses what to do by the call itself; where it says `None`, the behaviours above hold.
+    pub fn choose_with(&self, choose: impl Fn(&GraphSend) -> Option<GraphBehaviour> + Send + Sync + 'static) {
+        *lock(&self.shared.choose) = Arc::new(choose);
+    }
+
+    /// Every send after the first `seen`.
+    #[must_use]
+    pub fn sends_after(&self, seen: usize) -> Vec<GraphSend> {
+        self.shared.record.after(seen)
     }
 
     /// Every send so far.
@@ -133,10 +155,12 @@ async fn receive(
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return answer(NAME, 400, error(100, "the stand-in wants JSON"));
     };
-    let behaviour = shared.plan.take();
-    let accepts = matches!(behaviour, GraphBehaviour::Accept | GraphBehaviour::Delay(_));
-    let wamid = accepts.then(synthetic_wamid);
-    shared.record.push(recorded(number, &headers, body.clone(), wamid.clone()));
+    let mut send = recorded(number, &headers, body.clone());
+    let choose = Arc::clone(&lock(&shared.choose));
+    let behaviour = choose(&send).unwrap_or_else(|| shared.plan.take());
+    let wamid = behaviour.accepts().then(synthetic_wamid);
+    send.wamid.clone_from(&wamid);
+    shared.record.push(send);
     match behaviour {
         GraphBehaviour::Accept => accepted(&body, wamid),
         GraphBehaviour::Refuse { http, code } => answer(NAME, http, error(code, "refused by the stand-in")),
@@ -144,8 +168,8 @@ async fn receive(
             with_retry_after(answer(NAME, 429, error(130_429, "rate limited by the stand-in")), retry_after.as_deref())
         }
         GraphBehaviour::ServerError => answer(NAME, 500, error(131_000, "broken by the stand-in")),
-        GraphBehaviour::HangAfterReading => std::future::pending().await,
-        GraphBehaviour::ResetAfterReading => wire.reset(NAME),
+        GraphBehaviour::HangAfterReading | GraphBehaviour::AcceptThenHang => std::future::pending().await,
+        GraphBehaviour::ResetAfterReading | GraphBehaviour::AcceptThenReset => wire.reset(NAME),
         GraphBehaviour::Garbage => raw_answer(NAME, 200, "<html>stand-in garbage".to_owned()),
         GraphBehaviour::Delay(delay) => {
             tokio::time::sleep(delay).await;
@@ -154,7 +178,22 @@ async fn receive(
     }
 }
 
-fn recorded(number: String, headers: &HeaderMap, body: Value, wamid: Option<String>) -> GraphSend {
+impl GraphBehaviour {
+    /// Whether the customer gets it.
+    const fn accepts(&self) -> bool {
+        match self {
+            Self::Accept | Self::Delay(_) | Self::AcceptThenHang | Self::AcceptThenReset => true,
+            Self::Refuse { .. }
+            | Self::RateLimit { .. }
+            | Self::ServerError
+            | Self::HangAfterReading
+            | Self::ResetAfterReading
+            | Self::Garbage => false,
+        }
+    }
+}
+
+fn recorded(number: String, headers: &HeaderMap, body: Value) -> GraphSend {
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     GraphSend {
         number,
@@ -162,7 +201,7 @@ fn recorded(number: String, headers: &HeaderMap, body: Value, wamid: Option<Stri
         text: text("/text/body").unwrap_or_default(),
         callback_data: text("/biz_opaque_callback_data"),
         authorization: headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned),
-        wamid,
+        wamid: None,
         at: SystemTime::now(),
         body,
     }

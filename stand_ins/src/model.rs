@@ -81,8 +81,12 @@ pub enum ModelBehaviour {
     },
     /// 200 with something that is no JSON.
     Garbage,
+    /// A well-formed answer given twice over in one, as a second choice or block.
+    Twice,
     /// A well-formed answer without text.
     EmptyText,
+    /// A well-formed answer of this text that says that the token limit cut it off.
+    OutOfTokens(String),
     /// A well-formed answer that breaks off half-way through its body.
     CutOff,
     /// A well-formed answer with this many characters of text.
@@ -97,11 +101,13 @@ pub enum ModelBehaviour {
     ContextTooLong,
 }
 
+type Choose = dyn Fn(&ModelCall) -> Option<ModelBehaviour> + Send + Sync;
 type AnswerFn = dyn Fn(&ModelCall) -> String + Send + Sync;
 
 struct Shared {
     record: Record<ModelCall>,
     plan: Plan<ModelBehaviour>,
+    choose: Mutex<Arc<Choose>>,
     answers: Mutex<Arc<AnswerFn>>,
     holders: Arc<watch::Sender<usize>>,
     in_flight: Mutex<(usize, usize)>,
@@ -137,6 +143,7 @@ impl FakeModel {
         let shared = Arc::new(Shared {
             record: Record::new(),
             plan: Plan::new(ModelBehaviour::Reply),
+            choose: Mutex::new(Arc::new(|_| None)),
             answers: Mutex::new(Arc::new(default_answer)),
             holders: Arc::new(watch::Sender::new(0)),
             in_flight: Mutex::new((0, 0)),
@@ -162,6 +169,11 @@ impl FakeModel {
     /// What to do with calls once the queue of behaviours is empty.
     pub fn always(&self, behaviour: ModelBehaviour) {
         self.shared.plan.always(behaviour);
+    }
+
+    /// Chooses what to do by the call itself; where it says `None`, the behaviours above hold.
+    pub fn choose_with(&self, choose: impl Fn(&ModelCall) -> Option<ModelBehaviour> + Send + Sync + 'static) {
+        *lock(&self.shared.choose) = Arc::new(choose);
     }
 
     /// How [`ModelBehaviour::Reply`] and [`ModelBehaviour::Delay`] make their text.
@@ -221,7 +233,8 @@ async fn serve(protocol: ModelProtocol, shared: &Shared, wire: &Wire, headers: &
     };
     let call = call(protocol, headers, body);
     let _open = Open::count(shared);
-    let behaviour = shared.plan.take();
+    let choose = Arc::clone(&lock(&shared.choose));
+    let behaviour = choose(&call).unwrap_or_else(|| shared.plan.take());
     shared.record.push(call.clone());
     let mut holders = shared.holders.subscribe();
     // An error would mean that the sender is gone, and it lives in what we hold.
@@ -233,11 +246,12 @@ async fn behave(shared: &Shared, wire: &Wire, call: &ModelCall, behaviour: Model
     let protocol = call.protocol;
     let by_function = || {
         let function = Arc::clone(&lock(&shared.answers));
-        success(call, &function(call), false)
+        success(call, &function(call), Finish::Whole)
     };
     match behaviour {
         ModelBehaviour::Reply => by_function(),
-        ModelBehaviour::Answer(text) => success(call, &text, false),
+        ModelBehaviour::Answer(text) => success(call, &text, Finish::Whole),
+        ModelBehaviour::OutOfTokens(text) => success(call, &text, Finish::Limit),
         ModelBehaviour::Delay(delay) => {
             tokio::time::sleep(delay).await;
             by_function()
@@ -251,15 +265,19 @@ async fn behave(shared: &Shared, wire: &Wire, call: &ModelCall, behaviour: Model
         },
         ModelBehaviour::Error { http, code, message } => error(protocol, http, &code, &message),
         ModelBehaviour::Garbage => raw_answer(NAME, 200, "<html>stand-in garbage".to_owned()),
-        ModelBehaviour::EmptyText => success(call, "", false),
+        ModelBehaviour::EmptyText => success(call, "", Finish::Whole),
+        ModelBehaviour::Twice => {
+            let function = Arc::clone(&lock(&shared.answers));
+            answer(NAME, 200, twice(body_of(call, &function(call), Finish::Whole)))
+        }
         ModelBehaviour::CutOff => {
             let text = default_answer(call);
-            wire.cut(success(call, &text, false), text.len())
+            wire.cut(success(call, &text, Finish::Whole), text.len())
         }
-        ModelBehaviour::Huge(characters) => success(call, &"a".repeat(characters), false),
+        ModelBehaviour::Huge(characters) => success(call, &"a".repeat(characters), Finish::Whole),
         ModelBehaviour::Hang => std::future::pending().await,
         ModelBehaviour::Reset => wire.reset(NAME),
-        ModelBehaviour::Refuse => success(call, "", true),
+        ModelBehaviour::Refuse => success(call, "", Finish::Declined),
         ModelBehaviour::ContextTooLong => match protocol {
             ModelProtocol::Openai => error(protocol, 400, "context_length_exceeded", "the context is full"),
             ModelProtocol::Anthropic => error(protocol, 400, "invalid_request_error", "prompt is too long: 9 > 8"),
@@ -297,15 +315,49 @@ fn call(protocol: ModelProtocol, headers: &HeaderMap, body: Value) -> ModelCall 
     }
 }
 
-fn success(call: &ModelCall, text: &str, refused: bool) -> Response {
+/// Why an answer ends.
+#[derive(Clone, Copy)]
+enum Finish {
+    Whole,
+    Limit,
+    Declined,
+}
+
+impl Finish {
+    const fn word(self, protocol: ModelProtocol) -> &'static str {
+        match (protocol, self) {
+            (ModelProtocol::Openai, Self::Whole) => "stop",
+            (ModelProtocol::Openai, Self::Limit) => "length",
+            (ModelProtocol::Openai, Self::Declined) => "content_filter",
+            (ModelProtocol::Anthropic, Self::Whole) => "end_turn",
+            (ModelProtocol::Anthropic, Self::Limit) => "max_tokens",
+            (ModelProtocol::Anthropic, Self::Declined) => "refusal",
+        }
+    }
+}
+
+fn success(call: &ModelCall, text: &str, finish: Finish) -> Response {
+    answer(NAME, 200, body_of(call, text, finish))
+}
+
+fn twice(mut body: Value) -> Value {
+    for list in ["choices", "content"] {
+        if let Some(list) = body.get_mut(list).and_then(Value::as_array_mut) {
+            list.extend(list.clone());
+        }
+    }
+    body
+}
+
+fn body_of(call: &ModelCall, text: &str, finish: Finish) -> Value {
     let (read, written) = (words(&call.system) + words(call.question()), words(text));
-    let body = match call.protocol {
+    match call.protocol {
         ModelProtocol::Openai => json!({
             "id": "chatcmpl-stand-in", "object": "chat.completion", "model": call.model,
             "choices": [{
                 "index": 0,
                 "message": { "role": "assistant", "content": text },
-                "finish_reason": if refused { "content_filter" } else { "stop" },
+                "finish_reason": finish.word(call.protocol),
             }],
             "usage": {
                 "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
@@ -315,14 +367,13 @@ fn success(call: &ModelCall, text: &str, refused: bool) -> Response {
         ModelProtocol::Anthropic => json!({
             "id": "msg_stand_in", "type": "message", "role": "assistant", "model": call.model,
             "content": [{ "type": "text", "text": text }],
-            "stop_reason": if refused { "refusal" } else { "end_turn" },
+            "stop_reason": finish.word(call.protocol),
             "usage": {
                 "input_tokens": read, "output_tokens": written,
                 "cache_read_input_tokens": 1, "cache_creation_input_tokens": 0,
             },
         }),
-    };
-    answer(NAME, 200, body)
+    }
 }
 
 /// A stand-in's idea of a token.

@@ -36,6 +36,11 @@ impl<T: Clone> Record<T> {
         lock(&self.entries).clone()
     }
 
+    /// Everything but the first `seen`.
+    pub(crate) fn after(&self, seen: usize) -> Vec<T> {
+        lock(&self.entries).iter().skip(seen).cloned().collect()
+    }
+
     /// Everything, as soon as there are `wanted` entries.
     pub(crate) async fn wait_for(&self, wanted: usize) -> io::Result<Vec<T>> {
         let mut count = self.count.subscribe();

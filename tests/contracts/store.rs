@@ -5,14 +5,21 @@
 
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
+mod dead_edits; // a letter is never changed: it is edited as another, or given up
+mod dead_exports; // letters in a file are their deployment's own
+mod dead_history; // every failed attempt is known
 mod dead_letters; // what died is kept, and can be tried again once
+mod dead_replays; // frozen, in order, once, and confirmed by the worker
+mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
+mod holds; // what waits for a person, and for an outage to end
 mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
 mod statuses; // what a provider says of a send
+mod tallies; // what an ingress vouched for is here, or is missed
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,8 +33,8 @@ use common::domain::{
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, Begun, Claimed, Clock, Commit, Committed, DeliveryClaim, Finished, NewDead, NewSend, NextSend,
-    Store,
+    Admission, Admitted, Begun, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, Finished, NewDead,
+    NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
@@ -240,8 +247,31 @@ impl Shop {
             ends,
             sends,
             dead,
+            hold: false,
             floor,
             outcome: "answered",
+            policy: "v1",
+            model: None,
+            locale: Some("en"),
+            started_at: claim.at,
+            trace: TraceContext::start(),
+            path: "[]",
+        };
+        self.store.commit(commit).await.unwrap().committed()
+    }
+
+    /// Parks a message and holds what comes after it.
+    pub(super) async fn park_and_hold(&self, claim: &Claimed, event: EventId) -> CommitOutcome {
+        let letter = self.letter(claim, event);
+        let commit = Commit {
+            claim,
+            turn: TurnId::random(),
+            ends: &[(event, End::Dead, Some("parked"))],
+            sends: &[],
+            dead: &[letter],
+            hold: true,
+            floor: None,
+            outcome: "parked",
             policy: "v1",
             model: None,
             locale: Some("en"),
@@ -362,7 +392,7 @@ impl Shop {
     }
 
     pub(super) fn refusal(&self, claim: &DeliveryClaim, send: SendId) -> Finished {
-        Finished::Dead(Box::new(NewDead {
+        let letter = Box::new(NewDead {
             id: DeadId::random(),
             event_id: None,
             send_id: Some(send),
@@ -376,7 +406,8 @@ impl Shop {
             policy: "v1".to_owned(),
             build: "test".to_owned(),
             body: None,
-        }))
+        });
+        Finished::Dead { letter, hold: false }
     }
 
     /// Runs a statement beneath the store.

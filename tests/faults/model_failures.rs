@@ -41,11 +41,13 @@ async fn a_model_that_fails_once_in_any_way_is_asked_again_and_the_customer_noti
         ModelBehaviour::Reset,
         ModelBehaviour::Refuse,
         ModelBehaviour::Hang,
+        ModelBehaviour::Error { http: 429, code: "insufficient_quota".into(), message: "pay first".into() },
+        ModelBehaviour::OutOfTokens("We are open from ni".into()),
         ModelBehaviour::Error { http: 401, code: "invalid_api_key".into(), message: "who are you".into() },
     ];
     let count = failures.len();
     failures.into_iter().for_each(|failure| stack.model.next(failure));
-    let customers: Vec<String> = (0..count).map(|n| format!("1555016{n}")).collect();
+    let customers: Vec<String> = (0..count).map(|n| format!("155501{}", 60 + n)).collect();
     let mut events = Vec::new();
     for customer in &customers {
         events.push(stack.say(customer, "Are you open?").await);
@@ -60,6 +62,18 @@ async fn a_model_that_fails_once_in_any_way_is_asked_again_and_the_customer_noti
     }
     assert!(stack.model.calls().len() >= 2 * count);
     assert!(dead_letters(&stack).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_token_limit_cut_off_ends_with_a_whole_sentence_and_its_trace_says_so() {
+    let stack = embedded().await.start().await;
+    stack.model.next(ModelBehaviour::OutOfTokens("We are open. On Sundays from ni".into()));
+    let event = stack.say(CUSTOMER, "Are you open?").await;
+    assert_eq!(stack.end_of(event).await, "replied");
+    stack.settled().await;
+    assert_eq!(stack.received_by(CUSTOMER), ["We are open."]);
+    let view = stack.view(stack.conversation_of(event).await).await;
+    assert!(view.turns[0].path.to_string().contains("answered_cut"), "{}", view.turns[0].path);
 }
 
 /// A model that fails for good in one way: the class of the dead letter and the calls that it took.

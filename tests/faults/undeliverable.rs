@@ -48,6 +48,33 @@ async fn bytes_that_are_no_envelope_end_as_a_dead_letter() {
     assert_eq!(stack.end_of(event).await, "replied");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_envelope_goes_back_to_the_queue_once_its_key_is_known() {
+    let [old, new] = [(); 2].map(|()| Key::generate().to_base64());
+    let plan = Plan::on(Doors::Embedded).await.with("HANDRAIL_QUEUE_KEYS", &format!("q1:{old}"));
+    let mut stack = plan.start().await;
+    let post = Post::of(&stack).await;
+    let envelope = post.seal_with(LETTER, &Keyring::parse(&format!("q2:{new}")).unwrap());
+    let event = envelope.header().event_id;
+    let mut queue = SqliteConnection::connect(&stack.settings["QUEUE_URL"]).await.unwrap();
+    let sql = "INSERT INTO message (lane, event_id, body, available_at, published_at) VALUES ('dead', $1, $2, 0, 0)";
+    let event_id = event.uuid().as_bytes().to_vec();
+    sqlx::query(sql).bind(event_id).bind(envelope.bytes().to_vec()).execute(&mut queue).await.unwrap();
+    assert_undeliverable(&stack).await;
+    let id = dead_letters(&stack).await[0].id.to_string();
+    let (code, told, said) = stack.handrail(&["dead", "replay", &id]).await;
+    assert_eq!(code, 1, "its key is not known yet: {told}\n{said}");
+    assert_eq!(dead_letters(&stack).await[0].state, common::domain::DeadState::Open);
+    stack.settings.insert("HANDRAIL_QUEUE_KEYS".into(), format!("q1:{old},q2:{new}"));
+    super::replace(&mut stack, 0).await;
+    let (code, told, said) = stack.handrail(&["dead", "replay", &id]).await;
+    assert_eq!(code, 0, "{told}\n{said}");
+    assert_eq!(stack.end_of(event).await, "replied");
+    stack.settled().await;
+    assert_eq!(stack.received_by(CUSTOMER).len(), 1);
+    assert_eq!(dead_letters(&stack).await[0].state, common::domain::DeadState::Resolved);
+}
+
 async fn an_envelope_of_an_unknown_key_waits_until_a_worker_knows_it(doors: Doors) {
     let (old, new) = (Key::generate().to_base64(), Key::generate().to_base64());
     let plan = Plan::on(doors).await.with("HANDRAIL_QUEUE_KEYS", &format!("q1:{old}"));

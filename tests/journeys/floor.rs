@@ -113,7 +113,7 @@ async fn a_take_over_stops_a_model_at_work_and_a_reply_not_yet_sent(doors: Doors
     assert!(authors(&stack, id).await.is_empty());
 
     // The provider takes nothing now, so a reply stays in the outbox.
-    stack.graph.always(GraphBehaviour::RateLimit { retry_after: Some("600".into()) });
+    stack.graph.always(GraphBehaviour::RateLimit { retry_after: None });
     let unsent = stack.say("15550102", QUESTION).await;
     assert_eq!(stack.end_of(unsent).await, "replied");
     stack.graph.wait_for(1).await.unwrap();

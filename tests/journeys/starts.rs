@@ -58,6 +58,7 @@ async fn a_wrong_setting_is_named_with_its_fix() {
         ("worker", &[("LLM_PROTOCOL", "telepathy")], None, &["LLM_PROTOCOL", "must be"]),
         ("worker", &[("WORKER_CONCURRENCY", "0")], None, &["WORKER_CONCURRENCY"]),
         ("worker", &[("HANDRAIL_KEYS", "k1:short")], None, &["HANDRAIL_KEYS"]),
+        ("worker", &[("HANDRAIL_FAULTS", "turn=kill")], None, &["HANDRAIL_FAULTS", "step=kill@n", "turn.claimed"]),
     ] {
         is_refused(name, over, file, says).await;
     }
@@ -72,7 +73,7 @@ type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
 async fn production_refuses_what_is_unsafe_and_names_it() {
     let key = format!("k1:{}", Key::generate().to_base64());
     let production = ("HANDRAIL_MODE", "production");
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 10] = [
         ("ingress", &[("WHATSAPP_APP_SECRET", "test")], &["WHATSAPP_APP_SECRET", "default secret"]),
         ("ingress", &[("WHATSAPP_APP_SECRET", "short")], &["WHATSAPP_APP_SECRET", "shorter than 32"]),
         ("ingress", &[("HANDRAIL_KEYS", &key)], &["HANDRAIL_KEYS: the store's keys must not reach an ingress"]),
@@ -80,6 +81,7 @@ async fn production_refuses_what_is_unsafe_and_names_it() {
         ("ingress", &[("QUEUE_URL", "amqp://shop:long-and-random@broker")], &["QUEUE_URL", "amqps://"]),
         ("worker", &[], &["LLM_PROTOCOL", "'scripted'", "stand-in", "HANDRAIL_KEYS"]),
         ("worker", &[("LLM_BASE_URL", "http://model.example/v1")], &["LLM_BASE_URL", "clear text beyond loopback"]),
+        ("worker", &[("HANDRAIL_FAULTS", "turn.claimed=kill")], &["HANDRAIL_FAULTS", "unset it"]),
         ("worker", &[("DATABASE_URL", "postgres://shop:shop@127.0.0.1/h")], &["DATABASE_URL", "default password"]),
         (
             "worker",

@@ -106,6 +106,12 @@ impl Channels {
         Self { by_source: sources.iter().map(|(name, source)| (name.clone(), channel(source))).collect() }
     }
 
+    /// These channels, each under its source's name.
+    #[must_use]
+    pub const fn new(by_source: HashMap<SourceName, Arc<dyn Channel>>) -> Self {
+        Self { by_source }
+    }
+
     /// The channel of a source; `None` for a source that is not configured any more.
     #[must_use]
     pub fn for_source(&self, name: &SourceName) -> Option<Arc<dyn Channel>> {

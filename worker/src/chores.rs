@@ -68,6 +68,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
                     metrics::gauge!(names::QUEUE_DEPTH, "queue" => depth.name.clone(), "state" => "unacked")
                         .set(unacked as f64);
                 }
+                if let Some(consumers) = depth.consumers {
+                    metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => depth.name.clone()).set(consumers as f64);
+                }
                 let oldest = depth.oldest_seconds.unwrap_or(0) as f64;
                 metrics::gauge!(names::QUEUE_OLDEST_SECONDS, "queue" => depth.name).set(oldest);
             }
@@ -75,13 +78,23 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         if let Ok(oldest) = desk.store.oldest_waiting().await {
             metrics::gauge!(names::TURNS_WAITING_SECONDS).set(oldest.as_secs_f64());
         }
+        if let Err(error) = desk.store.forget_failures().await {
+            tracing::warn!({ field::ERROR } = %error, "old failed attempts could not be forgotten");
+        }
+        if let Ok(held) = desk.store.held_conversations().await {
+            metrics::gauge!(names::CONVERSATIONS_HELD).set(held as f64);
+        }
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
         }
     }
 }
 
-async fn round(desk: &Desk) -> Result<(), StoreError> {
+/// Every chore once.
+///
+/// # Errors
+/// [`StoreError::Unavailable`]; the next round does the rest.
+pub async fn round(desk: &Desk) -> Result<(), StoreError> {
     close_unknown_sends(desk).await?;
     return_floors(desk).await?;
     say_holding(desk).await
@@ -136,7 +149,8 @@ async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+/// Ticks that never catch up.
+pub(crate) fn every(period: Duration) -> tokio::time::Interval {
     let mut tick = tokio::time::interval(period.max(Duration::from_millis(10)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::domain::{ConversationId, DeadId, Micros};
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Begun, BegunSend, DeliveryClaim, Finished, NewDead, NextSend, StoreError};
 use common::telemetry::field;
 use tracing::Instrument;
@@ -14,6 +15,9 @@ use tracing::Instrument;
 use crate::channels::{Channel, Outgoing, Refusal, RefusalClass, SendOutcome};
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
+use crate::outages::{self, Gate, Leave};
+use crate::policy::AfterDead;
+use crate::recovery::breaker::Held;
 use crate::recovery::{self, Class, Decision, Failure};
 
 /// How much longer than its timeout a begun send may take before it counts as late: the two commits around it.
@@ -38,6 +42,7 @@ impl Work for Deliveries {
             let Some(mut claim) = self.desk.store.claim_delivery(conversation, self.desk.worker).await? else {
                 return Ok(());
             };
+            steps::reached(Step::DeliverClaimed);
             self.drain(&mut claim).await
         };
         let delivered: Result<(), StoreError> = delivered.instrument(span).await;
@@ -54,15 +59,24 @@ impl Deliveries {
         loop {
             let next = if self.stop.is_raised() { NextSend::Nothing } else { store.next_send(claim).await? };
             match next {
-                NextSend::Send(id) => match store.begin_send(claim, id, self.desk.timing.send_timeout + GRACE).await? {
-                    Begun::Yes(begun) => self.send(claim, *begun).await?,
-                    Begun::Superseded => {}
-                    Begun::Lost => return Ok(()),
-                },
+                NextSend::Send(id) => {
+                    let leave = match self.desk.outages.channel(&claim.source).map(Gate::enter).transpose() {
+                        Ok(leave) => leave,
+                        Err(held) => return self.hold(claim, held).await,
+                    };
+                    match store.begin_send(claim, id, self.desk.timing.send_timeout + GRACE).await? {
+                        Begun::Yes(begun) => self.send(claim, *begun, leave).await?,
+                        Begun::Superseded => {}
+                        Begun::Lost => return Ok(()),
+                    }
+                }
                 NextSend::Wait(at) => {
                     let after = until(store.now().await?, at);
                     store.release_delivery(claim, Some(at)).await?;
-                    self.desk.deliveries.ring(claim.conversation, after);
+                    match self.desk.outages.channel(&claim.source).filter(|gate| gate.holding().is_some()) {
+                        Some(gate) => gate.keep(claim.conversation, at),
+                        None => self.desk.deliveries.ring(claim.conversation, after),
+                    }
                     return Ok(());
                 }
                 NextSend::Nothing => {
@@ -74,7 +88,18 @@ impl Deliveries {
         }
     }
 
-    async fn send(&self, claim: &DeliveryClaim, begun: BegunSend) -> Result<(), StoreError> {
+    /// The channel is out, so nothing begins; its gate wakes the conversation.
+    async fn hold(&self, claim: &mut DeliveryClaim, held: Held) -> Result<(), StoreError> {
+        let at = self.desk.store.now().await? + outages::patience(held, (self.desk.dice)());
+        self.desk.store.release_delivery(claim, Some(at)).await?;
+        if let Some(gate) = self.desk.outages.channel(&claim.source) {
+            gate.keep(claim.conversation, at);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, claim: &DeliveryClaim, begun: BegunSend, leave: Option<Leave>) -> Result<(), StoreError> {
+        steps::reached(Step::DeliverBegun);
         let outgoing = Outgoing {
             send_id: begun.id,
             conversation: claim.conversation,
@@ -90,23 +115,28 @@ impl Deliveries {
             Some(channel) if window_closed(claim, &begun, &*channel) => {
                 self.dead(claim, &begun, Class::Stale, "window_closed")
             }
-            Some(channel) => match channel.send(&outgoing).await {
-                SendOutcome::Accepted { provider_id } => Finished::Accepted { provider_id },
-                SendOutcome::Unknown { why } => Finished::Unknown { why },
+            Some(channel) => {
+                let outcome = channel.send(&outgoing).await;
+                if let Some(leave) = leave {
+                    leave.report(outages::of_send(&outcome));
+                }
                 // Not the store's clock: what the provider said must not be lost because the store is slow to tell the time.
-                SendOutcome::Refused(refusal) => self.refused(claim, &begun, &refusal, begun.begun_at + sent.elapsed()),
-            },
+                self.ended(claim, &begun, outcome, begun.begun_at + sent.elapsed())
+            }
         };
+        steps::reached(Step::DeliverAnswered);
         let word = match &end {
             Finished::Accepted { .. } => "accepted",
             Finished::Retry { .. } => "retried",
-            Finished::Dead(_) => "dead",
+            Finished::Dead { .. } => "dead",
             Finished::Unknown { .. } => "unknown",
         };
         metrics::counter!(names::SENDS, "source" => claim.source.to_string(), "outcome" => word).increment(1);
         let trace = begun.trace.split('-').nth(1).unwrap_or_default().to_owned();
         tracing::info!({ field::SEND } = %begun.id, { field::OUTCOME } = word, { field::TRACE } = trace, "send ended");
-        self.record(claim, &begun, end).await
+        self.record(claim, &begun, end).await?;
+        steps::reached(Step::DeliverRecorded);
+        Ok(())
     }
 
     /// Records an outcome that cannot be had again: tried for as long as the claim lives. After that the row is
@@ -124,22 +154,29 @@ impl Deliveries {
         }
     }
 
+    fn ended(&self, claim: &DeliveryClaim, begun: &BegunSend, outcome: SendOutcome, now: Micros) -> Finished {
+        match outcome {
+            SendOutcome::Accepted { provider_id } => Finished::Accepted { provider_id },
+            SendOutcome::Unknown { why } => Finished::Unknown { why },
+            SendOutcome::Refused(refusal) => self.refused(claim, begun, &refusal, now),
+        }
+    }
+
     fn refused(&self, claim: &DeliveryClaim, begun: &BegunSend, refusal: &Refusal, now: Micros) -> Finished {
         let attempts = u32::try_from(begun.attempts).unwrap_or(u32::MAX);
         let failure = Failure::of_refusal(refusal);
-        match recovery::decide(&failure, attempts, now.since(begun.created_at), rand::random()) {
-            Decision::RetryAfter(after)
-            | Decision::Hold(after)
-            | Decision::OneByOne(after)
-            | Decision::Alone(after)
-            | Decision::Pause(after) => Finished::Retry { at: now + after, error: refusal.code.clone() },
+        match recovery::decide(&failure, attempts, now.since(begun.created_at), (self.desk.dice)()) {
+            Decision::RetryAfter(after) | Decision::OneByOne(after) | Decision::Alone(after) => {
+                again(now + after, refusal, false)
+            }
+            Decision::Hold(after) | Decision::Pause(after) => again(now + after, refusal, true),
             Decision::DeadLetter(_) => self.dead(claim, begun, Class::from(refusal.class), &refusal.code),
         }
     }
 
     fn dead(&self, claim: &DeliveryClaim, begun: &BegunSend, class: Class, code: &str) -> Finished {
         metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
-        Finished::Dead(Box::new(NewDead {
+        let letter = NewDead {
             id: DeadId::random(),
             event_id: begun.in_reply_to.first().copied(),
             send_id: Some(begun.id),
@@ -153,8 +190,15 @@ impl Deliveries {
             policy: self.desk.guardrails.policy().version().to_owned(),
             build: common::build().to_owned(),
             body: None,
-        }))
+        };
+        let hold = self.desk.guardrails.policy().after_dead(class) == AfterDead::Hold;
+        Finished::Dead { letter: Box::new(letter), hold }
     }
+}
+
+fn again(at: Micros, refusal: &Refusal, held: bool) -> Finished {
+    let class = Class::from(refusal.class).as_str().to_owned();
+    Finished::Retry { at, error: refusal.code.clone(), class, held }
 }
 
 fn not_configured() -> Refusal {

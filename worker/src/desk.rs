@@ -12,6 +12,7 @@ use common::trace::TraceContext;
 use crate::bell::Bell;
 use crate::channels::{self, Channels};
 use crate::models::Model;
+use crate::outages::Outages;
 use crate::pipeline::guardrails::{Approved, Guardrails};
 
 /// What every part of a worker can reach.
@@ -28,12 +29,16 @@ pub struct Desk {
     pub model: Arc<dyn Model>,
     /// The ways to customers.
     pub channels: Channels,
+    /// Who may call them, and who waits.
+    pub outages: Outages,
     /// The protocol's constants.
     pub timing: Timing,
     /// Rings for turns.
     pub turns: Bell,
     /// Rings for deliveries.
     pub deliveries: Bell,
+    /// Rolls recovery's jitter, from 0 to 1.
+    pub dice: fn() -> f64,
 }
 
 /// A limit for sources whose channel does not exist: such sends are refused later, whole.

@@ -41,6 +41,12 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The slot of a process that has only this one.
+    #[must_use]
+    pub fn only() -> Self {
+        Self { permit: None, slots: Arc::new(Semaphore::new(1)), size: 1 }
+    }
+
     /// Gives this slot up and waits until all are free: the conversation runs alone in this process. Two that want to
     /// be alone at once take turns, since neither keeps a slot while it waits.
     pub async fn alone(self) -> Self {

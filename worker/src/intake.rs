@@ -13,6 +13,7 @@ use common::envelope::{Envelope, EnvelopeError, Header};
 use common::metrics as names;
 use common::queue::{Consumer, Delivery, QueueError, Tier};
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Admission, Admitted, StoreError};
 use common::telemetry::field;
 use tokio::sync::Semaphore;
@@ -58,7 +59,8 @@ pub async fn run(desk: Arc<Desk>, mut consumer: Box<dyn Consumer>, otherwise: Ot
     while running.join_next().await.is_some() {}
 }
 
-async fn take_in(desk: &Desk, delivery: Delivery, otherwise: Otherwise, stop: Stop) {
+/// Takes one delivery in, or says why not to the queue. Dropped half-way, it leaves the delivery to come again.
+pub async fn take_in(desk: &Desk, delivery: Delivery, otherwise: Otherwise, stop: Stop) {
     let opened = Envelope::decode(delivery.body.clone()).and_then(|envelope| {
         let inbound = envelope.open(&desk.queue_keys)?;
         Ok((envelope, inbound))
@@ -94,7 +96,9 @@ async fn admit(
     loop {
         match desk.store.admit(Admission { header, inbound, build: common::build() }).await {
             Ok(admitted) => {
+                steps::reached(Step::IntakeCommitted);
                 acknowledge(delivery).await?;
+                steps::reached(Step::IntakeAcked);
                 ring(desk, admitted, header.kind);
                 return Ok(());
             }
@@ -131,7 +135,7 @@ fn ring(desk: &Desk, admitted: Admitted, kind: Kind) {
                 desk.deliveries.ring(conversation, Duration::ZERO);
             }
         }
-        Admitted::Dead { .. } | Admitted::Erased => {}
+        Admitted::Dead { .. } | Admitted::Erased | Admitted::Tallied => {}
     }
 }
 
@@ -145,7 +149,7 @@ async fn not_admitted(
 ) -> Result<(), QueueError> {
     tracing::error!({ field::ERROR } = %error, "an event could not be taken in");
     match otherwise {
-        Otherwise::Forward => forward(delivery, "intake_failed").await,
+        Otherwise::Forward => forward(desk, delivery, Some(header), "intake_failed").await,
         Otherwise::Keep => keep(desk, delivery, Some(header), &error.to_string()).await,
     }
 }
@@ -157,29 +161,48 @@ async fn refuse(
     otherwise: Otherwise,
 ) -> Result<(), QueueError> {
     tracing::error!({ field::ERROR } = %error, "an envelope could not be opened");
+    let envelope = Envelope::decode(delivery.body.clone()).ok();
+    let header = envelope.as_ref().map(Envelope::header);
     match otherwise {
-        Otherwise::Forward if error.may_heal() => forward(delivery, "unopened").await,
-        Otherwise::Forward => delivery.bury("malformed").await,
-        Otherwise::Keep => {
-            let envelope = Envelope::decode(delivery.body.clone()).ok();
-            keep(desk, delivery, envelope.as_ref().map(Envelope::header), &error.to_string()).await
+        Otherwise::Forward if error.may_heal() => forward(desk, delivery, header, "unopened").await,
+        Otherwise::Forward => {
+            note_detour(desk, header, Duration::ZERO).await;
+            delivery.bury("malformed").await
         }
+        Otherwise::Keep => keep(desk, delivery, header, &error.to_string()).await,
     }
 }
 
-async fn forward(delivery: Delivery, reason: &str) -> Result<(), QueueError> {
-    match Tier::after(delivery.attempts) {
+async fn forward(desk: &Desk, delivery: Delivery, header: Option<&Header>, reason: &str) -> Result<(), QueueError> {
+    let tier = Tier::after(delivery.attempts);
+    note_detour(desk, header, tier.map_or(Duration::ZERO, Tier::delay)).await;
+    match tier {
         Some(tier) => delivery.retry(tier).await,
         None => delivery.bury(reason).await,
     }
 }
 
+/// Tells the ledger that a message goes back into the queue, so that it is not taken for lost.
+async fn note_detour(desk: &Desk, header: Option<&Header>, delay: Duration) {
+    let Some(header) = header else { return };
+    if let Err(error) = desk.store.note_detour(header, delay).await {
+        // Then it shows as lost if it stays away for long, and no longer once it is back.
+        tracing::warn!({ field::ERROR } = %error, "a message's way back into the queue could not be noted");
+    }
+}
+
 async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &str) -> Result<(), QueueError> {
-    let source = header.map_or("unknown", |header| header.source.as_str());
-    let event = header.map(|header| header.event_id);
     let error = crate::recovery::normalise(error);
-    match desk.store.keep_undeliverable(event, source, &delivery.body, &error).await {
-        Ok(_kept_or_known) => acknowledge(delivery).await,
+    let kept = async {
+        desk.store.keep_undeliverable(header, &delivery.body, &error).await?;
+        // Where its event has a row already, its number is noted apart, so that the ledger does not miss it.
+        match header {
+            Some(header) => desk.store.note_duplicate(header).await,
+            None => Ok(()),
+        }
+    };
+    match kept.await {
+        Ok(()) => acknowledge(delivery).await,
         Err(error) => {
             tracing::error!({ field::ERROR } = %error, "a dead delivery could not be kept; it stays in the queue");
             tokio::time::sleep(LONGEST_PAUSE).await;

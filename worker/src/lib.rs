@@ -2,8 +2,10 @@
 //!
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
-//! two outsides, through one HTTP client), [`recovery`] (what a failure means).
+//! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
+//! [`rehearsal`] (a dead letter's replay, without doing it).
 
+mod accounts;
 pub mod bell;
 pub mod channels;
 pub mod chores;
@@ -14,9 +16,11 @@ pub mod dispatch;
 mod http;
 pub mod intake;
 pub mod models;
+pub mod outages;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
+pub mod rehearsal;
 mod retry_after;
 pub mod turn;
 
@@ -25,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::config::Config;
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
 use common::shutdown::{self, Stop};
@@ -39,6 +44,7 @@ use crate::deliver::Deliveries;
 use crate::desk::Desk;
 use crate::dispatch::Dispatch;
 use crate::intake::Otherwise;
+use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
 use crate::policy::Policy;
 use crate::turn::Turns;
@@ -103,12 +109,7 @@ impl Worker {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
-        let policy = match &config.shared.policy {
-            Some(path) => Policy::load(path),
-            None => Policy::starter(),
-        };
-        let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-        let guardrails = Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))?;
+        let guardrails = guardrails(&config.shared)?;
         let timing = config.shared.timing.clone();
         let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
         let model =
@@ -128,10 +129,12 @@ impl Worker {
             store,
             queue_keys: config.keys.shared.queue.clone(),
             guardrails: Arc::new(guardrails),
+            outages: Outages::new(model.name(), config.shared.sources.keys(), &timing),
             model,
             channels: Channels::of(&config.shared.sources, &timing),
             turns: turn_bell,
             deliveries: delivery_bell,
+            dice: rand::random::<f64>,
             timing,
         };
         Ok(Self {
@@ -163,11 +166,13 @@ impl Worker {
         let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
         let turns = Turns { desk: desk.clone(), stop: stop.clone() };
         let turns = tokio::spawn(self.turns.run(Arc::new(turns), stop.clone()));
+        let gates = tokio::spawn(outages::keep_gates(desk.clone(), stop.clone()));
         let deliveries = Deliveries { desk: desk.clone(), stop: stop.clone() };
         let deliveries = tokio::spawn(self.deliveries.run(Arc::new(deliveries), stop.clone()));
         let mut stop = stop;
@@ -175,7 +180,7 @@ impl Worker {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!({ field::WORKER } = %desk.worker, "worker drains");
         let drained = async {
-            for part in [intake, dead, turns, deliveries] {
+            for part in [intake, dead, turns, deliveries, gates] {
                 // An error means that the part panicked; what it held runs out by itself.
                 let _ended = part.await;
             }
@@ -191,6 +196,16 @@ impl Worker {
     }
 }
 
+/// The configured policy, ready to judge.
+fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
+    let policy = match &config.policy {
+        Some(path) => Policy::load(path),
+        None => Policy::starter(),
+    };
+    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
+    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
+}
+
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {
     Arc::new(move || {
         let (store, queue, draining) = (store.clone(), queue.clone(), draining.clone());
@@ -204,11 +219,7 @@ fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> 
                 metrics::gauge!(common::metrics::DOOR_UP, "door" => door).set(f64::from(u8::from(result.is_ok())));
             }
             let drain = if draining.load(Ordering::Relaxed) { Err("draining") } else { Ok(()) };
-            vec![
-                Check { name: "store", result: store },
-                Check { name: "queue", result: queue },
-                Check { name: "drain", result: drain },
-            ]
+            vec![Check::of("store", store), Check::of("queue", queue), Check::of("drain", drain)]
         })
     })
 }

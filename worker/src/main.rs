@@ -27,6 +27,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     for warning in &config.shared.warnings {
         tracing::warn!({ field::SETTING } = warning.setting, "{}", warning.why);
     }
+    common::steps::arm(&config.shared.faults);
     let stop = shutdown::on_signals()?;
     let worker = Worker::open(config).await?;
     worker.run_until(stop).await;

@@ -26,6 +26,8 @@ pub struct Answer {
     pub tokens_out: Option<u32>,
     /// Tokens read from the provider's cache.
     pub tokens_cached: Option<u32>,
+    /// Whether the token limit cut it off.
+    pub cut: bool,
 }
 
 /// Why a model gave no usable answer. Texts name no content.
@@ -61,6 +63,9 @@ pub enum ModelError {
     /// down refuses the next connection; one that dies of this very prompt does it again.)
     #[error("the model's answer is malformed: {0}")]
     Malformed(&'static str),
+    /// The provider says that our account has nothing left to spend. It comes as a 429, and waiting does not help.
+    #[error("the model's provider says that our account's quota is used up: add credit or raise its limit")]
+    QuotaExhausted,
     /// 401, 403, 404 and every other 4xx or 3xx that says nothing else: our own configuration. Zero when our own key
     /// cannot be written into a header.
     #[error("the model's provider refuses our configuration (HTTP {0})")]
@@ -79,6 +84,7 @@ impl ModelError {
             Self::Refused => "refused",
             Self::ContextTooLong => "context_too_long",
             Self::Malformed(_) => "malformed",
+            Self::QuotaExhausted => "quota_exhausted",
             Self::Misconfigured(_) => "misconfigured",
         }
     }

@@ -31,6 +31,7 @@ pub use rule::{
 };
 pub use texts::Notice;
 
+use crate::recovery::Class;
 use lens::View;
 use locale::Cues;
 use texts::Texts;
@@ -47,6 +48,16 @@ pub enum OnUnknown {
     Resend,
 }
 
+/// What becomes of the rest of a conversation after one of its messages was parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterDead {
+    /// It goes on without that message.
+    Park,
+    /// It waits until a person has dealt with it.
+    Hold,
+}
+
 /// A policy that was read whole and found sound.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -59,6 +70,7 @@ pub struct Policy {
     max_output_tokens: u32,
     history_tokens: u32,
     on_unknown: OnUnknown,
+    after_dead: BTreeMap<Class, AfterDead>,
     facts: BTreeMap<String, String>,
     cues: Cues,
     texts: Texts,
@@ -151,6 +163,12 @@ impl Policy {
     #[must_use]
     pub const fn on_unknown(&self) -> OnUnknown {
         self.on_unknown
+    }
+
+    /// What becomes of the rest of a conversation after a message that died of this class.
+    #[must_use]
+    pub fn after_dead(&self, class: Class) -> AfterDead {
+        self.after_dead.get(&class).copied().unwrap_or(AfterDead::Park)
     }
 
     /// What the assistant may state, by name.
@@ -312,6 +330,19 @@ mod tests {
             let text = reasons(&changed(from, to));
             let found = text.lines().any(|l| l.contains(&format!("test.toml:{line}:")) && l.contains(reason));
             assert!(found, "'{to}' should be refused at line {line} for {reason}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_dead_message_is_the_policys_to_say_for_each_class() {
+        let table = "[after_dead]\ndefault = \"hold\"\ncrash = \"park\"\n\n[facts]";
+        let policy = Policy::parse(&changed("[facts]", table), "test.toml").unwrap();
+        assert_eq!(policy.after_dead(Class::Crash), AfterDead::Park);
+        assert_eq!(policy.after_dead(Class::Poison), AfterDead::Hold);
+        assert!(Class::ALL.iter().all(|class| Policy::starter().unwrap().after_dead(*class) == AfterDead::Park));
+        for (line, reason) in [("crush = \"hold\"", "unknown class 'crush'"), ("crash = \"stop\"", "stop")] {
+            let text = reasons(&changed("[facts]", &format!("[after_dead]\n{line}\n\n[facts]")));
+            assert!(text.contains(reason), "{line}\n{text}");
         }
     }
 

@@ -6,7 +6,8 @@
 //! | `transient` | a hiccup of ours without a better name | retry, 5 attempts; then a dead letter |
 //! | `rate_limited` | a provider asks for patience | hold until it is over, 24 h at most |
 //! | `outage` | a provider is down, slow or unreachable | hold, 24 h at most |
-//! | `misconfigured` | our key, name or number is wrong: ours to fix, not the message's fault | hold, 24 h at most |
+//! | `misconfigured` | our key, name or number is wrong, our account empty: ours to fix, not the message's fault | hold, 24 h at most |
+//! | `budget` | a cap of ours on spending is reached | hold until its window ends, 24 h at most |
 //! | `refused`, `malformed` | the model gave no usable answer | retry twice; then a dead letter |
 //! | `context` | the prompt does not fit | a dead letter at once: the same prompt never will |
 //! | `poison` | what is stored cannot be read | a dead letter at once |
@@ -18,8 +19,10 @@
 //! Where the table says dead letter and the turn held several messages, they are first tried one by one
 //! ([`Decision::OneByOne`]), so that only the culprit is parked. A hold never ends in a dead letter because of its
 //! attempts, only of its age. Every wait is full jitter, a random part of 1 s doubling up to 60 s; a provider's
-//! Retry-After (one hour of it at most) is waited first, and the jitter comes on top, lest all return at once.
+//! Retry-After (one hour of it at most) is waited first, and the jitter comes on top, lest all return at once. While a
+//! model or channel is out as a whole, [`breaker`] holds what needs it, without calls.
 
+pub mod breaker;
 mod fingerprint;
 
 use std::time::Duration;
@@ -47,7 +50,7 @@ pub const ANSWER_ATTEMPTS: u32 = 3;
 pub const CRASH_CLAIMS: u32 = 3;
 
 /// What kind of failure it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// A hiccup of ours.
@@ -58,6 +61,8 @@ pub enum Class {
     Outage,
     /// Our own configuration.
     Misconfigured,
+    /// A cap of ours on spending.
+    Budget,
     /// The model declined.
     Refused,
     /// The model's answer is unusable.
@@ -78,11 +83,12 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Transient,
         Self::RateLimited,
         Self::Outage,
         Self::Misconfigured,
+        Self::Budget,
         Self::Refused,
         Self::Malformed,
         Self::Context,
@@ -101,6 +107,7 @@ impl Class {
             Self::RateLimited => "rate_limited",
             Self::Outage => "outage",
             Self::Misconfigured => "misconfigured",
+            Self::Budget => "budget",
             Self::Refused => "refused",
             Self::Malformed => "malformed",
             Self::Context => "context",
@@ -121,7 +128,7 @@ impl From<&ModelError> for Class {
             ModelError::Refused => Self::Refused,
             ModelError::ContextTooLong => Self::Context,
             ModelError::Malformed(_) => Self::Malformed,
-            ModelError::Misconfigured(_) => Self::Misconfigured,
+            ModelError::Misconfigured(_) | ModelError::QuotaExhausted => Self::Misconfigured,
         }
     }
 }
@@ -176,7 +183,7 @@ impl Stage {
 pub struct Failure {
     /// What kind it was.
     pub class: Class,
-    /// How long the other side asks us to wait.
+    /// How long the other side asks us to wait; for [`Class::Budget`], until its window ends.
     pub retry_after: Option<Duration>,
     /// How many messages (or parts of a reply) were tried together.
     pub messages: usize,
@@ -193,6 +200,7 @@ impl Failure {
             | ModelError::Refused
             | ModelError::ContextTooLong
             | ModelError::Malformed(_)
+            | ModelError::QuotaExhausted
             | ModelError::Misconfigured(_) => None,
         };
         Self { class: error.into(), retry_after, messages }
@@ -257,17 +265,20 @@ pub enum Decision {
 #[must_use]
 pub fn decide(failure: &Failure, attempts: u32, age: Duration, roll: f64) -> Decision {
     let wait = backoff(attempts, roll);
-    let polite = failure.retry_after.map_or(wait, |floor| floor.min(MOST_RETRY_AFTER) + wait);
+    // A cap of our own is believed for as long as anything is held.
+    let believed = if failure.class == Class::Budget { MOST_HELD } else { MOST_RETRY_AFTER };
+    let asked = failure.retry_after.map_or(Duration::ZERO, |asked| asked.min(believed));
     match failure.class {
-        Class::Transient if attempts < TRANSIENT_ATTEMPTS => Decision::RetryAfter(polite),
-        Class::Refused | Class::Malformed if attempts < ANSWER_ATTEMPTS => Decision::RetryAfter(polite),
+        Class::Transient if attempts < TRANSIENT_ATTEMPTS => Decision::RetryAfter(asked + wait),
+        Class::Refused | Class::Malformed if attempts < ANSWER_ATTEMPTS => Decision::RetryAfter(asked + wait),
         Class::Transient | Class::Refused | Class::Malformed => park(failure, wait, Reason::Exhausted),
-        Class::RateLimited | Class::Outage | Class::Misconfigured if age < MOST_HELD => {
+        Class::RateLimited | Class::Outage | Class::Misconfigured | Class::Budget if age < MOST_HELD => {
             // Holding burns no attempts, so the wait grows with the time already held.
-            let held = backoff(attempts.max(age.as_secs().checked_ilog2().unwrap_or(0)), roll);
-            Decision::Hold(failure.retry_after.map_or(held, |floor| floor.min(MOST_RETRY_AFTER) + held))
+            Decision::Hold(asked + backoff(attempts.max(age.as_secs().checked_ilog2().unwrap_or(0)), roll))
         }
-        Class::RateLimited | Class::Outage | Class::Misconfigured => Decision::DeadLetter(Reason::TooOld),
+        Class::RateLimited | Class::Outage | Class::Misconfigured | Class::Budget => {
+            Decision::DeadLetter(Reason::TooOld)
+        }
         Class::Context | Class::Poison | Class::Rejected | Class::Stale => park(failure, wait, Reason::Hopeless),
         Class::Crash if attempts < CRASH_CLAIMS => Decision::RetryAfter(wait),
         Class::Crash if attempts == CRASH_CLAIMS => Decision::Alone(wait),
@@ -296,133 +307,4 @@ pub fn bound(attempts: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Duration = Duration::ZERO;
-    const DAY: Duration = MOST_HELD;
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn decided(class: Class, messages: usize, attempts: u32, age: Duration) -> Decision {
-        decide(&Failure::of_class(class, messages), attempts, age, 1.0)
-    }
-
-    #[test]
-    fn the_table_at_the_top_is_what_is_decided() {
-        use Decision::{Alone, DeadLetter, Hold, OneByOne, Pause, RetryAfter};
-        let just_before = DAY - Duration::from_micros(1);
-        for (class, messages, attempts, age, expected) in [
-            (Class::Transient, 1, 1, NOW, RetryAfter(secs(1))),
-            (Class::Transient, 3, 4, DAY, RetryAfter(secs(8))),
-            (Class::Transient, 1, 5, NOW, DeadLetter(Reason::Exhausted)),
-            (Class::Transient, 2, 5, NOW, OneByOne(secs(16))),
-            (Class::Refused, 1, 2, NOW, RetryAfter(secs(2))),
-            (Class::Refused, 1, 3, NOW, DeadLetter(Reason::Exhausted)),
-            (Class::Refused, 2, 3, NOW, OneByOne(secs(4))),
-            (Class::Malformed, 1, 2, NOW, RetryAfter(secs(2))),
-            (Class::Malformed, 1, 3, NOW, DeadLetter(Reason::Exhausted)),
-            (Class::Context, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
-            (Class::Context, 4, 1, NOW, OneByOne(secs(1))),
-            (Class::Poison, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
-            (Class::Poison, 2, 1, NOW, OneByOne(secs(1))),
-            (Class::Rejected, 1, 1, NOW, DeadLetter(Reason::Hopeless)),
-            (Class::RateLimited, 1, 1_000, just_before, Hold(secs(60))),
-            (Class::RateLimited, 1, 1, DAY, DeadLetter(Reason::TooOld)),
-            (Class::Outage, 5, 1_000, just_before, Hold(secs(60))),
-            (Class::Outage, 5, 1, DAY, DeadLetter(Reason::TooOld)),
-            (Class::Misconfigured, 1, 2, NOW, Hold(secs(2))),
-            (Class::Misconfigured, 1, 2, DAY, DeadLetter(Reason::TooOld)),
-            (Class::Crash, 3, 2, DAY, RetryAfter(secs(2))),
-            (Class::Crash, 3, 3, NOW, Alone(secs(4))),
-            (Class::Crash, 1, 4, NOW, DeadLetter(Reason::Exhausted)),
-            (Class::Crash, 3, 4, NOW, OneByOne(secs(8))),
-            (Class::Stale, 1, 9, DAY, DeadLetter(Reason::Hopeless)),
-            (Class::Store, 1, 99, DAY, Pause(secs(60))),
-        ] {
-            let found = decided(class, messages, attempts, age);
-            assert_eq!(found, expected, "{class:?} over {messages}, attempt {attempts}, age {age:?}");
-        }
-    }
-
-    #[test]
-    fn a_wait_stays_within_its_bound_and_the_bound_only_grows_to_its_cap() {
-        for attempts in 0..200 {
-            assert!(bound(attempts) <= bound(attempts + 1) && bound(attempts) <= CAP && bound(attempts) >= BASE);
-            for step in 0..=50 {
-                let wait = backoff(attempts, f64::from(step) / 50.0);
-                assert!(wait <= bound(attempts), "attempt {attempts}, step {step}");
-            }
-            assert_eq!((backoff(attempts, 0.0), backoff(attempts, 1.0)), (NOW, bound(attempts)));
-        }
-        assert_eq!(bound(u32::MAX), CAP);
-        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 2.0] {
-            assert!(backoff(7, odd) <= CAP, "{odd}");
-        }
-    }
-
-    #[test]
-    fn no_provider_is_asked_again_before_it_said_and_none_can_silence_us_for_ever() {
-        let failure = |class, retry_after| Failure { class, retry_after: Some(retry_after), messages: 1 };
-        for class in [Class::RateLimited, Class::Outage] {
-            for step in 0..=10 {
-                let Decision::Hold(wait) = decide(&failure(class, secs(30)), 1, NOW, f64::from(step) / 10.0) else {
-                    panic!("an outage is held")
-                };
-                assert!((secs(30)..=secs(31)).contains(&wait), "{wait:?}");
-            }
-        }
-        let endless = decide(&failure(Class::RateLimited, Duration::MAX), 1, NOW, 1.0);
-        assert_eq!(endless, Decision::Hold(MOST_RETRY_AFTER + secs(1)));
-    }
-
-    #[test]
-    fn nothing_but_age_ends_a_hold_and_nothing_else_waits_for_age() {
-        for class in Class::ALL {
-            let held = matches!(class, Class::RateLimited | Class::Outage | Class::Misconfigured);
-            let young = (1..500).map(|attempts| decided(class, 1, attempts, NOW));
-            assert_eq!(young.clone().all(|decision| matches!(decision, Decision::Hold(_))), held, "{class:?}");
-            let old = (1..500).map(|attempts| decided(class, 1, attempts, DAY));
-            assert_eq!(young.eq(old), !held, "{class:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_two_outsides_report_has_a_class() {
-        let wait = Some(secs(7));
-        for (error, class) in [
-            (ModelError::RateLimited { retry_after: wait }, Class::RateLimited),
-            (ModelError::Overloaded { status: 529, retry_after: wait }, Class::Outage),
-            (ModelError::Unreachable, Class::Outage),
-            (ModelError::TimedOut, Class::Outage),
-            (ModelError::Refused, Class::Refused),
-            (ModelError::ContextTooLong, Class::Context),
-            (ModelError::Malformed("no text"), Class::Malformed),
-            (ModelError::Misconfigured(401), Class::Misconfigured),
-        ] {
-            let failure = Failure::of_model(&error, 2);
-            assert_eq!((failure.class, failure.messages), (class, 2), "{error:?}");
-            let told = matches!(error, ModelError::RateLimited { .. } | ModelError::Overloaded { .. });
-            assert_eq!(failure.retry_after, wait.filter(|_| told), "{error:?}");
-        }
-        for (refusal, class) in [
-            (RefusalClass::RateLimited, Class::RateLimited),
-            (RefusalClass::Unavailable, Class::Outage),
-            (RefusalClass::WindowClosed, Class::Stale),
-            (RefusalClass::Rejected, Class::Rejected),
-            (RefusalClass::NotConfigured, Class::Misconfigured),
-        ] {
-            assert_eq!(Class::from(refusal), class, "{refusal:?}");
-        }
-    }
-
-    #[test]
-    fn every_class_has_its_own_word_and_serde_uses_the_same() {
-        for class in Class::ALL {
-            assert_eq!(serde_json::to_value(class).unwrap(), class.as_str());
-            assert_eq!(Class::ALL.iter().filter(|other| other.as_str() == class.as_str()).count(), 1);
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
-mod draft;
+pub(crate) mod draft;
 mod ending;
 
 use std::panic::AssertUnwindSafe;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use common::domain::{EventId, Floor, Speaker, TurnId};
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
@@ -26,7 +27,10 @@ use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
 
 /// Lines that a rule may compare a text with: what was said long ago may be said again.
-const EARLIER_LINES: usize = 20;
+pub(crate) const EARLIER_LINES: usize = 20;
+
+/// What is known of a claim that ended without a record.
+const CRASHED: &str = "its worker ended without a word";
 
 /// Turns, as a kind of work.
 pub struct Turns {
@@ -55,7 +59,7 @@ impl Drop for InFlight {
 /// How one pass over a claim ended.
 enum Pass {
     /// Committed; the claim goes on if more is pending.
-    Committed(Option<(Claimed, std::time::Duration)>),
+    Committed(Option<Box<(Claimed, std::time::Duration)>>),
     /// Given back.
     HandedBack,
     /// The claim is somebody else's: everything done under it is discarded.
@@ -81,6 +85,7 @@ impl Work for Turns {
     async fn serve(&self, conversation: common::domain::ConversationId, slot: Slot) {
         match self.desk.store.claim(conversation, self.desk.worker).await {
             Ok(Some(claim)) => {
+                steps::reached(Step::TurnClaimed);
                 let span = tracing::info_span!(
                     "turn",
                     { field::CONVERSATION } = %conversation,
@@ -113,7 +118,8 @@ impl Turns {
                 Err(error) => self.give_up(&claim, &error).await,
             };
             match pass {
-                Pass::Committed(Some((held, settle))) => {
+                Pass::Committed(Some(more)) => {
+                    let (held, settle) = *more;
                     claim = held;
                     if !self.settle(&claim, settle).await {
                         break;
@@ -163,6 +169,9 @@ impl Turns {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
         }
+        if claim.claims > 1 {
+            desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
+        }
         if claim.claims > i64::from(CRASH_CLAIMS) {
             return turn.park(Class::Crash, "every worker that took it up ended without a word").await;
         }
@@ -208,6 +217,7 @@ impl Turns {
             | StoreError::Broken(_)
             | StoreError::Sealed(_)
             | StoreError::Erased
+            | StoreError::Refused(_)
             | StoreError::Absent(..) => HandBack::Crashed,
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.

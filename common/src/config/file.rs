@@ -17,9 +17,15 @@ use super::{
     Timing, Vars,
 };
 use crate::domain::{Provider, SourceName};
+use crate::steps::Faults;
 
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
+
+/// What an ingress's spool may hold: some 100,000 messages.
+const SPOOL_BYTES: u64 = 256 * 1024 * 1024;
+/// The least that makes sense: a request with the largest body, sealed.
+const SPOOL_LEAST: u64 = 8 * 1024 * 1024;
 
 /// What every room reads.
 #[derive(Clone, Debug)]
@@ -36,6 +42,10 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
     pub timing: Timing,
+    /// `HANDRAIL_FAULTS`: the steps at which this process falls, for tests.
+    pub faults: Faults,
+    /// The most that an ingress's spool may hold, in bytes.
+    pub spool_max_bytes: u64,
     /// What is unsafe, yet allowed in development.
     pub warnings: Vec<Problem>,
 }
@@ -83,6 +93,7 @@ pub struct ModelConfig {
 #[serde(deny_unknown_fields, default)]
 struct Written {
     policy: Option<String>,
+    spool_max_bytes: Option<u64>,
     source: Vec<WrittenSource>,
     model: Vec<WrittenModel>,
     timing: TimingTable,
@@ -108,6 +119,7 @@ struct WrittenSource {
     rate_per_minute: Option<NonZeroU32>,
     body_limit: Option<usize>,
     tolerance_seconds: Option<u64>,
+    spool: Option<bool>,
     header: Option<String>,
     prefix: Option<String>,
     algorithm: Option<HmacAlgorithm>,
@@ -145,7 +157,15 @@ impl Config {
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
-        Self { mode, file, sources, models, policy, timing, warnings: Vec::new() }
+        let faults = vars.parsed("HANDRAIL_FAULTS", Faults::default(), findings);
+        if !faults.is_empty() {
+            findings.unsafe_setting("HANDRAIL_FAULTS", "makes this process kill or stop itself, for tests: unset it");
+        }
+        let spool_max_bytes = written.spool_max_bytes.unwrap_or(SPOOL_BYTES);
+        if spool_max_bytes < SPOOL_LEAST {
+            findings.problem("spool_max_bytes", format!("must be at least {SPOOL_LEAST}: room for one large event"));
+        }
+        Self { mode, file, sources, models, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.
@@ -302,6 +322,7 @@ impl Reader<'_> {
         source.rate_per_minute = written.rate_per_minute;
         source.body_limit = written.body_limit.unwrap_or(DEFAULT_BODY_LIMIT);
         source.tolerance = written.tolerance_seconds.map_or_else(|| default_tolerance(provider), Duration::from_secs);
+        source.spool = written.spool;
         source.hmac = self.hmac(&label, provider, written);
         source.pointers = self.pointers(&label, provider, written);
         Some(source)

@@ -66,6 +66,8 @@ pub struct Source {
     pub body_limit: usize,
     /// Largest age of a signed timestamp, both ways; whole seconds.
     pub tolerance: Duration,
+    /// Whether its events may wait in the ingress's spool; as the ingress sees fit when not written.
+    pub spool: Option<bool>,
     /// How an `hmac` source signs.
     pub hmac: Option<HmacConfig>,
     /// Where `hmac` and `standard-webhooks` events keep what we need.
@@ -181,6 +183,7 @@ impl Source {
             rate_per_minute: None,
             body_limit: DEFAULT_BODY_LIMIT,
             tolerance: default_tolerance(provider),
+            spool: None,
             hmac: None,
             pointers: Pointers::of(provider),
         }

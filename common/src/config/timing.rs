@@ -62,10 +62,33 @@ timing! {
     drain: "drain_seconds" = 25.0,
     /// How long a customer waits in an outage before the holding text.
     holding_after: "holding_after_seconds" = 60.0,
+    /// How long the breaker of a model or channel stays open at first; each failed probe doubles it.
+    breaker_first: "breaker_first_seconds" = 2.0,
+    /// How long it stays open at most.
+    breaker_most: "breaker_most_seconds" = 60.0,
     /// How long a conversation stays with people before it returns to the assistant.
     floor_return: "floor_return_seconds" = 43200.0,
+    /// How long intake runs without a message that an ingress vouched for before it counts as lost; a younger
+    /// imbalance of the ledger is still settling.
+    lost_after: "lost_after_seconds" = 60.0,
     /// The broker's heartbeat.
     heartbeat: "heartbeat_seconds" = 10.0,
     /// How long a publish waits for its confirm.
     confirm: "confirm_seconds" = 0.8,
+    /// How often an ingress tells what became of the numbers it gave out.
+    tally: "tally_seconds" = 10.0,
+}
+
+impl Timing {
+    /// How often workers beat the intake's clock and look for numbers.
+    #[must_use]
+    pub fn beat(&self) -> Duration {
+        (self.lost_after / 12).max(Duration::from_millis(100))
+    }
+
+    /// The longest time between two beats during which intake counts as having run.
+    #[must_use]
+    pub fn longest_beat(&self) -> Duration {
+        self.beat() * 3
+    }
 }

@@ -85,6 +85,10 @@ id!(
     DeadId
 );
 id!(
+    /// One replay of a frozen selection of dead letters.
+    ReplayId
+);
+id!(
     /// One call of a model.
     AttemptId
 );

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Micros, Provider, SendId, SourceName};
+use super::{EventId, Micros, Provider, SendId, SourceName, Tally};
 
 /// One inbound event as the ingress hands it on; the body of an envelope.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +87,8 @@ pub enum Event {
         #[serde(with = "raw_base64")]
         raw: Vec<u8>,
     },
+    /// What an ingress vouches for. Of no conversation, and never an accepted event.
+    Tally(Tally),
 }
 
 impl Event {
@@ -100,6 +102,7 @@ impl Event {
             Self::Consent(_) => Kind::Consent,
             Self::Record { .. } => Kind::Record,
             Self::Unparsed { .. } => Kind::Unparsed,
+            Self::Tally(_) => Kind::Tally,
         }
     }
 }
@@ -120,6 +123,8 @@ pub enum Kind {
     Record,
     /// See [`Event::Unparsed`].
     Unparsed,
+    /// See [`Event::Tally`].
+    Tally,
 }
 
 impl Kind {
@@ -133,6 +138,7 @@ impl Kind {
             Self::Consent => "consent",
             Self::Record => "record",
             Self::Unparsed => "unparsed",
+            Self::Tally => "tally",
         }
     }
 }

@@ -29,6 +29,12 @@ impl SourceName {
         }
     }
 
+    /// The name under which an ingress speaks for itself: no webhook comes in by it.
+    #[must_use]
+    pub fn of_tallies() -> Self {
+        Self("tally".to_owned())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

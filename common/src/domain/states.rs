@@ -108,5 +108,53 @@ states!(
         Resolved = "resolved",
         /// Given up, with a reason.
         Discarded = "discarded",
+        /// An edited letter was answered in its place.
+        Replaced = "replaced",
+    }
+);
+
+states!(
+    /// How dead letters are run again.
+    ReplayMode {
+        /// A turn of its own, with today's build, policy and model.
+        Regenerate = "regenerate",
+        /// The reply that was approved and refused, sent again without a model call.
+        SendStored = "send_stored",
+        /// Nothing is sent: the letter is closed with a note for the record.
+        Note = "note",
+    }
+);
+
+states!(
+    /// Where a replay stands.
+    ReplayState {
+        /// Under way, or interrupted and waiting to be joined.
+        Running = "running",
+        /// Halted because too much failed; joining it goes on.
+        Halted = "halted",
+        /// Every letter of it has a result.
+        Done = "done",
+        /// Ended by a person; what had not been dispatched is free again.
+        Cancelled = "cancelled",
+    }
+);
+
+states!(
+    /// What became of one letter of a replay.
+    ItemState {
+        /// Not dispatched yet.
+        Waiting = "waiting",
+        /// Dispatched; the worker's outcome is awaited.
+        Running = "running",
+        /// The worker ended it well.
+        Succeeded = "succeeded",
+        /// It died again: the same letter is open, with its history.
+        Failed = "failed",
+        /// A person took the floor first.
+        Superseded = "superseded",
+        /// Nothing was left to run when its time came.
+        Refused = "refused",
+        /// Its replay was cancelled before its time came.
+        Left = "left",
     }
 );

@@ -73,6 +73,6 @@ impl Store {
     }
 }
 
-fn context(id: AttemptId) -> Vec<u8> {
+pub(super) fn context(id: AttemptId) -> Vec<u8> {
     format!("attempt/{id}").into_bytes()
 }

@@ -34,6 +34,8 @@ pub struct Claimed {
     pub epoch: i64,
     /// Claims without a recorded end, this one included.
     pub claims: i64,
+    /// Who held the claim before this one, where that one ended without a word.
+    pub crashed_owner: Option<WorkerId>,
     /// Failed tries that recovery has counted.
     pub attempts: i64,
     /// Whether messages are tried singly, to find a culprit.
@@ -86,11 +88,11 @@ impl Store {
     pub async fn claim(&self, conversation: ConversationId, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
         let now = self.main.now().await?;
         let sql = "UPDATE conversation SET fence = fence + 1, lease_owner = $2, lease_until = $4, claims = claims + 1, \
-                     one_by_one = (one_by_one OR claims > 0) \
+                     last_owner = COALESCE(lease_owner, last_owner), one_by_one = (one_by_one OR claims > 0) \
                    WHERE id = $1 AND done < tail AND NOT held AND (next_at IS NULL OR next_at <= $3) \
                      AND (settle_at IS NULL OR settle_at <= $3) AND (lease_until IS NULL OR lease_until <= $3) \
                    RETURNING id, contact_id, source, provider, fence, done, tail, floor, epoch, claims, attempts, \
-                     one_by_one, locale, waiting_since";
+                     one_by_one, locale, waiting_since, last_owner";
         let until = now + self.timing.lease;
         let rows = self.main.write_returning(sql, args![conversation.uuid(), worker.uuid(), now, until]).await?;
         rows.first().map(|row| claimed(row, worker, now)).transpose()
@@ -154,15 +156,12 @@ impl Store {
                 self.main.write(sql, args![id, worker, claim.fence, at]).await?
             }
             HandBack::Retry { at, counted, one_by_one } => {
-                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, claims = 0, next_at = $4, \
-                             attempts = attempts + $5, one_by_one = (one_by_one OR $6) \
-                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
-                self.main.write(sql, args![id, worker, claim.fence, at, counted, one_by_one]).await?
+                self.main.write(RETRY, args![id, worker, claim.fence, at, counted, one_by_one]).await?
             }
             HandBack::Crashed => {
                 let at = self.main.now().await? + self.timing.sweep;
-                let sql = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, next_at = $4 \
-                           WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+                let sql = "UPDATE conversation SET last_owner = lease_owner, lease_owner = NULL, lease_until = NULL, \
+                             next_at = $4 WHERE id = $1 AND lease_owner = $2 AND fence = $3";
                 self.main.write(sql, args![id, worker, claim.fence, at]).await?
             }
             HandBack::Uncounted => {
@@ -203,7 +202,14 @@ impl Store {
     }
 }
 
+/// A failed claim goes back: conversation, worker, fence, when, failures to count, singly from now on.
+pub(super) const RETRY: &str = "UPDATE conversation SET lease_owner = NULL, lease_until = NULL, claims = 0, \
+    next_at = $4, attempts = attempts + $5, one_by_one = (one_by_one OR $6) \
+  WHERE id = $1 AND lease_owner = $2 AND fence = $3";
+
 fn claimed(row: &Row, worker: WorkerId, now: Micros) -> Result<Claimed, StoreError> {
+    let claims: i64 = row.get("claims")?;
+    let last_owner: Option<uuid::Uuid> = row.get("last_owner")?;
     Ok(Claimed {
         conversation: ConversationId::from_uuid(row.get("id")?),
         contact: ContactId::from_uuid(row.get("contact_id")?),
@@ -217,7 +223,8 @@ fn claimed(row: &Row, worker: WorkerId, now: Micros) -> Result<Claimed, StoreErr
         tail: row.get("tail")?,
         floor: row.word("floor")?,
         epoch: row.get("epoch")?,
-        claims: row.get("claims")?,
+        claims,
+        crashed_owner: last_owner.filter(|_| claims > 1).map(WorkerId::from_uuid),
         attempts: row.get("attempts")?,
         one_by_one: row.get("one_by_one")?,
         locale: row.get("locale")?,

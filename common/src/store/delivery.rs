@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::dead::NewDead;
+use super::dead::{self, NewDead};
 use super::intake::party_context;
-use super::sql::args;
+use super::sql::{Tx, args};
 use super::status::{bury, settle};
 use super::{Store, StoreError};
 use crate::domain::{
@@ -47,7 +47,7 @@ pub enum NextSend {
 pub enum Begun {
     /// Marked; send it.
     Yes(Box<BegunSend>),
-    /// It is no longer to be sent, for a person took the floor: ask for the next.
+    /// It is no longer to be sent, for a person took the floor or its text does not open: ask for the next.
     Superseded,
     /// The claim is no longer ours.
     Lost,
@@ -92,9 +92,18 @@ pub enum Finished {
         at: Micros,
         /// A constant word or the provider's code.
         error: String,
+        /// The class that recovery gave it.
+        class: String,
+        /// Whether it was held, not tried: what is everybody's trouble.
+        held: bool,
     },
     /// It will never be accepted.
-    Dead(Box<NewDead>),
+    Dead {
+        /// What is kept of it.
+        letter: Box<NewDead>,
+        /// Whether what comes after it waits until a person has dealt with it.
+        hold: bool,
+    },
     /// Nobody can say.
     Unknown {
         /// A constant word.
@@ -215,7 +224,7 @@ impl Store {
         let mut tx = self.main.begin().await?;
         let now = tx.now();
         let sql = "UPDATE outbox SET state = 'unknown', ended_at = $2, \
-                     error = CASE WHEN status = $5 THEN error ELSE 'sender_gone' END \
+                     error = CASE WHEN status = $5 THEN error ELSE 'sender_gone' END, closed_at = NULL \
                    WHERE conversation_id = $1 AND state = 'sending' \
                      AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 AND c.send_owner = $3 \
                                  AND c.send_fence = $4) \
@@ -247,7 +256,8 @@ impl Store {
         let sql = "UPDATE outbox SET state = 'sending', sender = $2, deadline = $3, begun_at = $4, \
                      attempts = attempts + 1, next_at = NULL, status = 0, status_at = NULL \
                    WHERE id = $1 AND state = 'queued' \
-                   RETURNING author, purpose, locale, epoch, body, turn_id, attempts, created_at, trace";
+                   RETURNING author, purpose, locale, epoch, body, turn_id, attempts, created_at, trace, \
+                     conversation_id, contact_id, source";
         let Some(row) = tx.maybe(sql, args![id.uuid(), owner, now + patience, now]).await? else {
             return Ok(Begun::Superseded);
         };
@@ -255,6 +265,9 @@ impl Store {
             tx.rollback().await?;
             return self.supersede_under_floor(claim).await;
         }
+        let Ok(text) = Self::open_send(&claim.key, id, &row.get::<Vec<u8>>("body")?) else {
+            return bury_unreadable(tx, claim, id, &row).await;
+        };
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let answered = tx
             .all("SELECT id FROM inbox WHERE turn_id = $1 ORDER BY received_at, instance, sequence", args![turn])
@@ -263,7 +276,7 @@ impl Store {
             id,
             author: row.word("author")?,
             purpose: row.get("purpose")?,
-            text: Self::open_send(&claim.key, id, &row.get::<Vec<u8>>("body")?)?,
+            text,
             locale: row.get("locale")?,
             in_reply_to: answered.iter().map(|row| row.get("id").map(EventId::from_uuid)).collect::<Result<_, _>>()?,
             attempts: row.get("attempts")?,
@@ -296,29 +309,38 @@ impl Store {
                 let digest = names.as_ref().and_then(|names| names.first()).map(|name| name.digest().to_vec());
                 let sql = "UPDATE outbox SET state = 'accepted', ended_at = $3, provider_digest = $4, \
                              error = CASE WHEN status = $5 THEN error ELSE NULL END \
-                           WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
+                           WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown') \
+                           RETURNING turn_id, dead_id";
                 let failed = Status::Failed.rank();
-                tx.run(sql, args![id.uuid(), owner, now, digest.as_deref(), failed]).await?;
+                let values = args![id.uuid(), owner, now, digest.as_deref(), failed];
+                if let Some(row) = tx.maybe(sql, values).await? {
+                    dead::sent(&mut tx, &row).await?;
+                }
                 for name in names.iter().flatten() {
                     self.apply_early_status(&mut tx, id, name.digest()).await?;
                 }
             }
-            Finished::Retry { at, error } => {
+            Finished::Retry { at, error, class, held } => {
                 let sql = "UPDATE outbox SET state = 'queued', next_at = $3, error = $4 \
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
-                tx.run(sql, args![id.uuid(), owner, at, &error]).await?;
+                if tx.run(sql, args![id.uuid(), owner, at, &error]).await? == 1 {
+                    dead::of_send(&mut tx, id, claim.worker, (&class, &error, held)).await?;
+                }
             }
             Finished::Unknown { why } => {
                 let sql = "UPDATE outbox SET state = 'unknown', ended_at = $3, \
-                             error = CASE WHEN status = $5 THEN error ELSE $4 END \
+                             error = CASE WHEN status = $5 THEN error ELSE $4 END, closed_at = NULL \
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
                 tx.run(sql, args![id.uuid(), owner, now, why, Status::Failed.rank()]).await?;
             }
-            Finished::Dead(letter) => {
+            Finished::Dead { letter, hold } => {
                 let sql = "UPDATE outbox SET state = 'dead', ended_at = $3, error = $4 \
                            WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
                 if tx.run(sql, args![id.uuid(), owner, now, &letter.error]).await? == 1 {
-                    bury(&mut tx, id, &letter).await?;
+                    bury(&mut tx, id, &letter, Some(claim.worker)).await?;
+                    if hold {
+                        super::hold::hold(&mut tx, claim.conversation, &[*letter]).await?;
+                    }
                 }
             }
         }
@@ -369,20 +391,43 @@ impl Store {
         rows.iter().map(open).collect()
     }
 
-    /// Closes an unknown send by policy: sent again under the same id, or left and listed for a person.
+    /// Closes an unknown send by policy: sent again under the same id, or left and listed for a person. One that is to
+    /// be sent again stays marked as closed: whatever comes before it begins, nobody may say that it was never sent.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn close_unknown(&self, id: SendId, resend: bool) -> Result<(), StoreError> {
-        let now = self.main.now().await?;
+        let mut tx = self.main.begin().await?;
+        let now = tx.now();
         let sql = if resend {
-            "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL WHERE id = $1 AND state = 'unknown' \
-               AND closed_at IS NULL"
+            "UPDATE outbox SET state = 'queued', next_at = $2, ended_at = NULL, closed_at = $2 \
+             WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL RETURNING turn_id, dead_id"
         } else {
-            "UPDATE outbox SET closed_at = $2 WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL"
+            "UPDATE outbox SET closed_at = $2 WHERE id = $1 AND state = 'unknown' AND closed_at IS NULL \
+             RETURNING turn_id, dead_id"
         };
-        self.main.write(sql, args![id.uuid(), now]).await.map(drop)
+        // What is queued again is still awaited, and changes nothing here.
+        if let Some(row) = tx.maybe(sql, args![id.uuid(), now]).await? {
+            dead::sent(&mut tx, &row).await?;
+        }
+        tx.commit().await
     }
+}
+
+/// A text that does not open never will: the row is dead with a letter, and the rows behind it go on.
+async fn bury_unreadable(
+    mut tx: Tx,
+    claim: &DeliveryClaim,
+    id: SendId,
+    row: &super::sql::Row,
+) -> Result<Begun, StoreError> {
+    let sql = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'unreadable' WHERE id = $1";
+    let now = tx.now();
+    tx.run(sql, args![id.uuid(), now]).await?;
+    let letter = NewDead::of_send(id, row, "poison", "its text cannot be opened")?;
+    bury(&mut tx, id, &letter, Some(claim.worker)).await?;
+    tx.commit().await?;
+    Ok(Begun::Superseded)
 }
 
 /// The floor rule of P6: an assistant's text needs the assistant's floor of the same epoch; the policy's own texts

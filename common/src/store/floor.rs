@@ -1,9 +1,10 @@
 //! The floor: who may answer. It changes by commit; its epoch makes a turn or a send begun under the old one void.
 
+use super::hold;
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SourceName};
+use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SendState, SourceName};
 
 /// What a take-over found.
 #[derive(Clone, Debug)]
@@ -12,6 +13,15 @@ pub struct TakeOver {
     pub begun: Vec<SendId>,
     /// Whether the floor changed hands; false when a person held it already.
     pub changed: bool,
+}
+
+/// What giving a conversation back changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// The floor was a person's, or waited for one.
+    pub floor: bool,
+    /// It was held for a dead letter, and goes on.
+    pub released: bool,
 }
 
 /// A floor whose time with people is over.
@@ -72,21 +82,24 @@ impl Store {
         Ok(under_way)
     }
 
-    /// Gives the floor back to the assistant. False: it had it already.
+    /// Gives a conversation back to the assistant: the floor, and whatever it was held for.
     ///
     /// # Errors
     /// [`StoreError::Absent`], [`StoreError::Unavailable`].
-    pub async fn return_floor(&self, conversation: ConversationId, who: &str) -> Result<bool, StoreError> {
+    pub async fn return_floor(&self, conversation: ConversationId, who: &str) -> Result<Returned, StoreError> {
         let mut tx = self.main.begin().await?;
-        let changed = self.floor_in(&mut tx, conversation).await? != Floor::Assistant;
-        if changed {
+        let floor = self.floor_in(&mut tx, conversation).await? != Floor::Assistant;
+        let released = hold::release_conversation(&mut tx, conversation).await?;
+        if floor {
             let sql = "UPDATE conversation SET floor = 'assistant', floor_by = NULL, floor_until = NULL, \
                          epoch = epoch + 1 WHERE id = $1";
             tx.run(sql, args![conversation.uuid()]).await?;
+        }
+        if floor || released {
             audit(&mut tx, who, "conversation.return", &conversation.to_string(), None).await?;
         }
         tx.commit().await?;
-        Ok(changed)
+        Ok(Returned { floor, released })
     }
 
     /// Queues a person's own words, in parts; they hold the floor from then on.
@@ -151,8 +164,13 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn waiting_too_long(&self, limit: usize) -> Result<Vec<WaitingConversation>, StoreError> {
         let before = self.main.now().await? - self.timing.holding_after;
-        let sql = "SELECT id, locale FROM conversation WHERE done < tail AND NOT held AND floor = 'assistant' \
-                     AND holding_at IS NULL AND waiting_since <= $1 ORDER BY waiting_since LIMIT $2";
+        // Held ones wait too. Two halves, since each has an index of its own.
+        let sql = "SELECT id, locale, waiting_since FROM conversation WHERE done < tail AND NOT held \
+                     AND floor = 'assistant' AND holding_at IS NULL AND waiting_since <= $1 \
+                   UNION ALL \
+                   SELECT id, locale, waiting_since FROM conversation WHERE done < tail AND held \
+                     AND floor = 'assistant' AND holding_at IS NULL AND waiting_since <= $1 \
+                   ORDER BY waiting_since LIMIT $2";
         let rows = self.main.read(sql, args![before, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
         let waiting = |row: &Row| {
             Ok(WaitingConversation {
@@ -198,7 +216,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Moves the floor to a person inside a transaction; the new position.
+    /// Moves the floor to a person inside a transaction, and ends a hold, since it is theirs to look after now; the
+    /// new position.
     pub(super) async fn give_floor_to_person(
         &self,
         tx: &mut Tx,
@@ -206,7 +225,8 @@ impl Store {
         who: &str,
     ) -> Result<i64, StoreError> {
         let sql = "UPDATE conversation SET floor = 'human', floor_by = $2, floor_until = $3, position = position + 1, \
-                     epoch = epoch + 1, send_next_at = NULL WHERE id = $1 RETURNING position";
+                     epoch = epoch + 1, send_next_at = NULL, held = FALSE, held_by = NULL \
+                   WHERE id = $1 RETURNING position";
         let until = tx.now() + self.timing.floor_return;
         let row = tx.maybe(sql, args![conversation.uuid(), who, until]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
@@ -239,21 +259,27 @@ impl Store {
 }
 
 /// Marks everything unsent that may not begin under the floor as it stands, by the rule of `may_begin`, and hands the
-/// messages it answered to the person.
+/// messages it answered to the person. What was to be sent again because nobody knows whether it arrived is not unsent:
+/// it stays unknown, and is not sent again.
 pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Result<(), StoreError> {
     let now = tx.now();
-    let sql = "UPDATE outbox SET state = 'superseded', ended_at = $2 \
+    let sql = "UPDATE outbox SET state = CASE WHEN closed_at IS NULL THEN 'superseded' ELSE 'unknown' END, ended_at = $2 \
                WHERE conversation_id = $1 AND state = 'queued' AND author <> 'person' \
                  AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 \
                              AND (c.floor = 'human' \
                                   OR (outbox.author = 'assistant' \
                                       AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
-               RETURNING turn_id";
+               RETURNING turn_id, dead_id, state";
     for row in tx.all(sql, args![conversation.uuid(), now]).await? {
+        if row.word::<SendState>("state")? != SendState::Superseded {
+            super::dead::sent(tx, &row).await?;
+            continue;
+        }
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let sql = "UPDATE inbox SET state = 'handed_off', reason = 'superseded' \
                    WHERE turn_id = $1 AND state IN ('replied', 'joined')";
         tx.run(sql, args![turn]).await?;
+        super::dead::superseded(tx, &row).await?;
     }
     Ok(())
 }
@@ -272,7 +298,7 @@ async fn queue(
     let row = tx.one(sql, args![conversation.uuid(), added]).await?;
     let (last, source, epoch): (i64, String, i64) = (row.get("sends")?, row.get("source")?, row.get("epoch")?);
     for (ordinal, send) in (last - added + 1..).zip(sends) {
-        let place = Place { conversation, contact, source: &source, turn: None, ordinal, position, epoch };
+        let place = Place { conversation, contact, source: &source, turn: None, ordinal, position, epoch, dead: None };
         outbox::insert(tx, key, &place, send).await?;
     }
     Ok(())

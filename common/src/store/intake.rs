@@ -11,6 +11,7 @@ use super::sql::{Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{ConversationId, DeadId, End, Event, Inbound, Kind, Micros, Party};
 use crate::envelope::Header;
+use crate::steps::{self, Step};
 
 /// An event on its way in.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,8 @@ pub enum Admitted {
     },
     /// Its person was erased; only the fact is kept.
     Erased,
+    /// A tally was noted: nothing was accepted.
+    Tallied,
 }
 
 /// A row of the inbox about to be inserted.
@@ -69,6 +72,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing happened, try again. Anything else is for the dead queue.
     pub async fn admit(&self, admission: Admission<'_>) -> Result<Admitted, StoreError> {
+        if let Event::Tally(tally) = &admission.inbound.event {
+            return self.note_tally(admission.header, tally).await;
+        }
+        self.meet(admission.header.instance.uuid()).await?;
         if let Some(duplicate) = self.known_event(admission.header).await? {
             return Ok(duplicate);
         }
@@ -108,7 +115,7 @@ impl Store {
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
             (Event::Unparsed { problem, .. }, ..) => self.admit_unparsed(tx, admission, problem).await,
-            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_), ..) => {
+            (Event::Record { .. } | Event::Message(_) | Event::Echo(_) | Event::Consent(_) | Event::Tally(_), ..) => {
                 let row = Row { person: person.as_ref(), end: Some(End::Recorded), ..Row::default() };
                 self.finish(tx, admission, row, Admitted::Recorded { conversation: None }).await
             }
@@ -174,7 +181,8 @@ impl Store {
     ) -> Result<Admitted, StoreError> {
         let dead = DeadId::random();
         let letter = super::dead::NewDead::unparsed(dead, admission, problem);
-        super::dead::insert(&mut tx, &letter).await?;
+        let born = super::dead::Born { header: Some(admission.header), ..super::dead::Born::default() };
+        super::dead::insert(&mut tx, &letter, born).await?;
         let row = Row { end: Some(End::Dead), ..Row::default() };
         self.finish(tx, admission, row, Admitted::Dead { dead }).await
     }
@@ -188,6 +196,7 @@ impl Store {
         admitted: Admitted,
     ) -> Result<Admitted, StoreError> {
         if self.insert(&mut tx, admission, &row).await? {
+            steps::reached(Step::IntakeBeforeCommit);
             tx.commit().await?;
             return Ok(admitted);
         }
@@ -240,21 +249,28 @@ impl Store {
     }
 
     async fn known_event(&self, header: &Header) -> Result<Option<Admitted>, StoreError> {
-        let sql = "SELECT conversation_id, instance, sequence FROM inbox WHERE id = $1";
+        let sql = "SELECT conversation_id, instance, sequence, received_at FROM inbox WHERE id = $1";
         let Some(row) = self.main.read_maybe(sql, args![header.event_id.uuid()]).await? else { return Ok(None) };
-        let (instance, sequence): (uuid::Uuid, i64) = (row.get("instance")?, row.get("sequence")?);
-        if (instance, sequence) != (header.instance.uuid(), header.sequence) {
+        let known: (uuid::Uuid, i64) = (row.get("instance")?, row.get("sequence")?);
+        let conversation: Option<uuid::Uuid> = row.get("conversation_id")?;
+        if known != (header.instance.uuid(), header.sequence) {
+            let mut tx = self.main.begin().await?;
+            let earlier = row.get::<Micros>("received_at")? > header.received_at;
+            let stays = if earlier && give_earlier_place(&mut tx, header, known).await? {
+                known
+            } else {
+                (header.instance.uuid(), header.sequence)
+            };
             let sql = "INSERT INTO duplicate (instance, sequence, event_id, seen_at) VALUES ($1, $2, $3, $4) \
                        ON CONFLICT DO NOTHING";
-            let now = self.main.now().await?;
-            let values = args![header.instance.uuid(), header.sequence, header.event_id.uuid(), now];
-            self.main.write(sql, values).await?;
+            let now = tx.now();
+            tx.run(sql, args![stays.0, stays.1, header.event_id.uuid(), now]).await?;
+            tx.commit().await?;
         }
-        let conversation: Option<uuid::Uuid> = row.get("conversation_id")?;
         Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         tx: &mut Tx,
         inbound: &Inbound,
@@ -276,6 +292,25 @@ impl Store {
         tx.run(sql, args![id.uuid(), source, provider, &party.account, person.id.uuid(), &sealed, now]).await?;
         Ok(ConversationId::from_uuid(tx.one(find, key).await?.get("id")?))
     }
+}
+
+/// A message's place is that of the copy that an ingress received first, in whatever order its copies come in. True: it
+/// has that place now, and the copy it was known by is the duplicate. One that is over keeps its place, and is marked
+/// late if its successor was answered before it.
+async fn give_earlier_place(tx: &mut Tx, header: &Header, known: (uuid::Uuid, i64)) -> Result<bool, StoreError> {
+    let id = header.event_id.uuid();
+    let moved = "UPDATE inbox SET received_at = $2, instance = $3, sequence = $4, previous = $5 \
+                 WHERE id = $1 AND state = 'pending' AND instance = $6 AND sequence = $7";
+    let previous = header.previous.map(crate::domain::EventId::uuid);
+    let (instance, sequence) = (header.instance.uuid(), header.sequence);
+    let values = args![id, header.received_at, instance, sequence, previous, known.0, known.1];
+    let moved = tx.run(moved, values).await? == 1;
+    let late = "UPDATE inbox SET late = TRUE WHERE id = $1 AND NOT late AND kind = 'message' AND EXISTS (\
+                  SELECT 1 FROM inbox e WHERE e.conversation_id = inbox.conversation_id AND e.kind = 'message' \
+                    AND e.received_at > $2 AND (e.position < inbox.position OR \
+                      (inbox.position IS NULL AND e.position IS NOT NULL)))";
+    tx.run(late, args![id, header.received_at]).await?;
+    Ok(moved)
 }
 
 /// Whether something that the ingress received after this message has already been answered.
@@ -304,6 +339,7 @@ impl Admitted {
             Self::Duplicate { .. } => "duplicate",
             Self::Dead { .. } => "dead",
             Self::Erased => "erased",
+            Self::Tallied => "tally",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::sql::{Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{Author, ContactId, ConversationId, SendId, TurnId};
+use crate::domain::{Author, ContactId, ConversationId, DeadId, SendId, TurnId};
 use crate::seal::Keyring;
 
 /// One part of a reply about to be queued. A worker makes these from approved text only.
@@ -35,12 +35,14 @@ pub(super) struct Place<'a> {
     pub(super) ordinal: i64,
     pub(super) position: i64,
     pub(super) epoch: i64,
+    /// The letter whose replay it ends.
+    pub(super) dead: Option<DeadId>,
 }
 
 pub(super) async fn insert(tx: &mut Tx, key: &Keyring, place: &Place<'_>, send: &NewSend) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (id, conversation_id, contact_id, source, turn_id, ordinal, position, part, parts, \
-                 author, person, purpose, locale, epoch, state, body, created_at, trace) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'queued', $15, $16, $17)";
+                 author, person, purpose, locale, epoch, state, body, created_at, trace, dead_id) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'queued', $15, $16, $17, $18)";
     let sealed = key.seal(&context(send.id), send.text.as_bytes());
     let now = tx.now();
     let values = args![
@@ -61,6 +63,7 @@ pub(super) async fn insert(tx: &mut Tx, key: &Keyring, place: &Place<'_>, send: 
         &sealed,
         now,
         &send.trace,
+        place.dead.map(DeadId::uuid),
     ];
     tx.run(sql, values).await.map(drop)
 }

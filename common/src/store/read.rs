@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::intake::party_context;
 use super::sql::{Row, args};
 use super::{Store, StoreError};
-use crate::domain::{ConversationId, EventId, Floor, Line, Micros, Party, SendId, Status, TurnId};
+use crate::domain::{ConversationId, DeadId, EventId, Floor, Line, Micros, Party, SendId, Status, TurnId};
 
 /// A conversation in a list. Names nobody.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +30,10 @@ pub struct ConversationSummary {
     pub last_inbound_at: Option<Micros>,
     /// When the next try is due, in a backoff.
     pub next_at: Option<Micros>,
+    /// Whether what is pending waits until a person has dealt with a dead letter.
+    pub held: bool,
+    /// That dead letter.
+    pub held_by: Option<DeadId>,
 }
 
 /// An event of a conversation. Names nobody.
@@ -124,7 +128,7 @@ macro_rules! select_conversations {
     ($tail:literal) => {
         concat!(
             "SELECT id, source, floor, floor_by, floor_until, tail, done, waiting_since, last_inbound_at, next_at, \
-               contact_id, party FROM conversation ",
+               held, held_by, contact_id, party FROM conversation ",
             $tail
         )
     };
@@ -219,6 +223,8 @@ fn summary(row: &Row) -> Result<ConversationSummary, StoreError> {
         waiting_since: row.get("waiting_since")?,
         last_inbound_at: row.get("last_inbound_at")?,
         next_at: row.get("next_at")?,
+        held: row.get("held")?,
+        held_by: row.get::<Option<uuid::Uuid>>("held_by")?.map(DeadId::from_uuid),
     })
 }
 

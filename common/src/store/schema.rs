@@ -11,21 +11,42 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlSafeStr};
+use sqlx::{Connection, PgConnection, SqlSafeStr};
 
 use super::StoreError;
 use super::sql::{Clock, Pool, Sql};
+use super::tap::Tap;
 use crate::config::{SqliteFile, StoreUrl};
 
 /// One migration: version, name, and its text for SQLite and PostgreSQL.
 type Step = (i64, &'static str, &'static str, &'static str);
 
-const STORE: &[Step] = &[(
-    1,
-    "store",
-    include_str!("../../../migrations/store/sqlite/0001_store.sql"),
-    include_str!("../../../migrations/store/postgres/0001_store.sql"),
-)];
+const STORE: &[Step] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../migrations/store/sqlite/0001_store.sql"),
+        include_str!("../../../migrations/store/postgres/0001_store.sql"),
+    ),
+    (
+        2,
+        "dead_letters",
+        include_str!("../../../migrations/store/sqlite/0002_dead_letters.sql"),
+        include_str!("../../../migrations/store/postgres/0002_dead_letters.sql"),
+    ),
+    (
+        3,
+        "tally",
+        include_str!("../../../migrations/store/sqlite/0003_tally.sql"),
+        include_str!("../../../migrations/store/postgres/0003_tally.sql"),
+    ),
+    (
+        4,
+        "recovery",
+        include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
+        include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
+    ),
+];
 
 const KEYS: &[Step] = &[(
     1,
@@ -42,6 +63,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// After how long without use a connection is asked whether it lives before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
+/// How long a connection may take to say that it lives.
+const PULSE: Duration = Duration::from_secs(3);
 /// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
 const KEYS_SCHEMA: &str = "keys";
 
@@ -98,7 +121,28 @@ async fn open_sqlite(file: &SqliteFile, steps: &[Step], clock: Clock) -> Result<
     migrator(steps, |step| step.2).run(&write).await.map_err(migration_error)?;
     let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
     let read = read.connect_lazy_with(options.read_only(true));
-    Ok(Sql { pool: Pool::Sqlite { write, read }, clock, sampled: Arc::default() })
+    Ok(Sql { pool: Pool::Sqlite { write, read }, clock, sampled: Arc::default(), tap: None })
+}
+
+/// A store in this process's memory, for tests of the protocol: SQLite's `memdb`, found again under `name` by whoever
+/// else in the process opens it. One connection reads and writes, so that nobody waits for a lock, and it never rests,
+/// since the last one to close takes everything with it.
+pub(super) async fn open_in_memory(
+    name: &str,
+    clock: Clock,
+    tap: Option<Arc<dyn Tap>>,
+) -> Result<Databases, StoreError> {
+    let memory = async |name: String, steps: &[Step]| {
+        let options = SqliteConnectOptions::new().filename(format!("/{name}")).vfs("memdb").foreign_keys(true);
+        let options = options.journal_mode(SqliteJournalMode::Memory).synchronous(SqliteSynchronous::Off);
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.test_before_acquire(false).connect_with(options.statement_cache_capacity(1_000)).await?;
+        migrator(steps, |step| step.2).run(&pool).await.map_err(migration_error)?;
+        let pool = Pool::Sqlite { write: pool.clone(), read: pool };
+        Ok::<_, StoreError>(Sql { pool, clock: clock.clone(), sampled: Arc::default(), tap: tap.clone() })
+    };
+    let main = memory(name.to_owned(), STORE).await?;
+    Ok(Databases { renewal: main.clone(), main, keys: memory(format!("{name}.keys"), KEYS).await? })
 }
 
 /// Makes folder and file, readable by their owner only; SQLite's own side files inherit the mode.
@@ -138,12 +182,19 @@ async fn open_postgres(url: &str, schema: Option<&str>, connections: u32, clock:
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > RESTED {
-                    connection.ping().await?;
+                    lives(connection).await?;
                 }
                 Ok(true)
             })
-        });
-    Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock, sampled: Arc::default() })
+        })
+        // The pool itself asks before it takes one back, but waits for the answer for ever.
+        .after_release(|connection, _| Box::pin(async move { lives(connection).await.map(|()| true) }));
+    Ok(Sql { pool: Pool::Postgres(pool.connect_with(options).await?), clock, sampled: Arc::default(), tap: None })
+}
+
+/// Asks a connection whether it lives; one whose other end has gone without a word never answers.
+async fn lives(connection: &mut PgConnection) -> sqlx::Result<()> {
+    tokio::time::timeout(PULSE, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 async fn migrate_postgres(

@@ -3,6 +3,8 @@
 //! Placeholders are `$n`; times are [`Micros`] and never cast in SQL; integers are 64 bits. SQLite writers begin
 //! IMMEDIATE through one connection, so that a read inside a transaction can never be overtaken by another's commit.
 
+use std::future::Future;
+use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use sqlx::{Row as _, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::tap::{Passage, Passing, Tap};
 use crate::domain::Micros;
 
 /// The store's clock: the engine's own, or one that a test sets.
@@ -137,6 +140,8 @@ pub(super) struct Sql {
     pub(super) pool: Pool,
     pub(super) clock: Clock,
     pub(super) sampled: Arc<Sampled>,
+    /// Absent but in tests of the protocol.
+    pub(super) tap: Option<Arc<dyn Tap>>,
 }
 
 /// PostgreSQL's clock as it was last told, carried on by this machine's monotonic one for a second at most: asking
@@ -160,11 +165,23 @@ impl Sampled {
     }
 }
 
+/// How long PostgreSQL may take to answer a statement, a wait for a connection or for somebody's lock included: as long
+/// as a lease. Whoever waits behind a connection that is only half open would otherwise do so for hours, and what its
+/// worker holds with it.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A statement's answer, if it comes in time. One that does not leaves its connection in a state nobody knows; the pool
+/// closes it.
+async fn answered<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let late = || sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"));
+    tokio::time::timeout(ANSWER, statement).await.unwrap_or_else(|_| Err(late()))
+}
+
 macro_rules! on_pool {
     ($pool:expr, $which:ident, $op:ident, $sql:expr, $args:expr) => {
         match $pool {
             Pool::Sqlite { $which, .. } => bind!($sql, $args).$op($which).await.map(Wrap::wrap),
-            Pool::Postgres(pool) => bind!($sql, $args).$op(pool).await.map(Wrap::wrap),
+            Pool::Postgres(pool) => answered(bind!($sql, $args).$op(pool)).await.map(Wrap::wrap),
         }
     };
 }
@@ -237,11 +254,12 @@ impl Sql {
 
     /// A transaction for writing.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Transaction).await?;
         let inner = match &self.pool {
             Pool::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Pool::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Pool::Postgres(pool) => Inner::Postgres(answered(pool.begin()).await?),
         };
-        let mut tx = Tx { inner, now: Micros(0) };
+        let mut tx = Tx { inner, now: Micros(0), passage };
         tx.now = match (&self.clock, &self.pool, self.sampled.read()) {
             (Clock::Engine, Pool::Postgres(_), Some(now)) => now,
             (Clock::Engine, Pool::Postgres(_), None) => {
@@ -254,38 +272,49 @@ impl Sql {
 
     /// A transaction that only reads, all of it from one moment.
     pub(super) async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Transaction).await?;
         let inner = match &self.pool {
             Pool::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
             Pool::Postgres(pool) => {
                 Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { inner, now: self.now().await? })
+        Ok(Tx { inner, now: self.now().await?, passage })
     }
 
     /// Rows outside a transaction.
     pub(super) async fn read(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
-        Ok(on_pool!(&self.pool, read, fetch_all, sql, args)?)
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Read(sql)).await?;
+        let sql = passage.instead(sql);
+        passage.end(on_pool!(&self.pool, read, fetch_all, sql, args).map_err(StoreError::from))
     }
 
     /// At most one row outside a transaction.
     pub(super) async fn read_maybe(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Option<Row>, StoreError> {
-        Ok(on_pool!(&self.pool, read, fetch_optional, sql, args)?)
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Read(sql)).await?;
+        let sql = passage.instead(sql);
+        passage.end(on_pool!(&self.pool, read, fetch_optional, sql, args).map_err(StoreError::from))
     }
 
     /// Exactly one row outside a transaction.
     pub(super) async fn read_one(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Row, StoreError> {
-        Ok(on_pool!(&self.pool, read, fetch_one, sql, args)?)
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Read(sql)).await?;
+        let sql = passage.instead(sql);
+        passage.end(on_pool!(&self.pool, read, fetch_one, sql, args).map_err(StoreError::from))
     }
 
     /// One writing statement, a transaction of its own; how many rows it touched.
     pub(super) async fn write(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64, StoreError> {
-        Ok(on_pool!(&self.pool, write, execute, sql, args)?)
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Write(sql)).await?;
+        let sql = passage.instead(sql);
+        passage.end(on_pool!(&self.pool, write, execute, sql, args).map_err(StoreError::from))
     }
 
     /// One writing statement with `RETURNING`.
     pub(super) async fn write_returning(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
-        Ok(on_pool!(&self.pool, write, fetch_all, sql, args)?)
+        let passage = Passage::begin(self.tap.as_ref(), Passing::Write(sql)).await?;
+        let sql = passage.instead(sql);
+        passage.end(on_pool!(&self.pool, write, fetch_all, sql, args).map_err(StoreError::from))
     }
 
     /// Ends every connection.
@@ -309,13 +338,14 @@ enum Inner {
 pub(super) struct Tx {
     inner: Inner,
     now: Micros,
+    passage: Passage,
 }
 
 macro_rules! on_tx {
     ($inner:expr, $op:ident, $sql:expr, $args:expr) => {
         match $inner {
             Inner::Sqlite(tx) => bind!($sql, $args).$op(&mut **tx).await.map(Wrap::wrap),
-            Inner::Postgres(tx) => bind!($sql, $args).$op(&mut **tx).await.map(Wrap::wrap),
+            Inner::Postgres(tx) => answered(bind!($sql, $args).$op(&mut **tx)).await.map(Wrap::wrap),
         }
     };
 }
@@ -327,34 +357,38 @@ impl Tx {
     }
 
     pub(super) async fn all(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
+        let sql = self.passage.instead(sql);
         Ok(on_tx!(&mut self.inner, fetch_all, sql, args)?)
     }
 
     pub(super) async fn maybe(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<Option<Row>, StoreError> {
+        let sql = self.passage.instead(sql);
         Ok(on_tx!(&mut self.inner, fetch_optional, sql, args)?)
     }
 
     pub(super) async fn one(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<Row, StoreError> {
+        let sql = self.passage.instead(sql);
         Ok(on_tx!(&mut self.inner, fetch_one, sql, args)?)
     }
 
     /// Runs a statement; how many rows it touched.
     pub(super) async fn run(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        let sql = self.passage.instead(sql);
         Ok(on_tx!(&mut self.inner, execute, sql, args)?)
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
+        let committed = match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => answered(tx.commit()).await,
+        };
+        self.passage.end(committed.map_err(StoreError::from))
     }
 
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self.inner {
             Inner::Sqlite(tx) => tx.rollback().await?,
-            Inner::Postgres(tx) => tx.rollback().await?,
+            Inner::Postgres(tx) => answered(tx.rollback()).await?,
         }
         Ok(())
     }

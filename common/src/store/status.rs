@@ -1,9 +1,9 @@
 //! Statuses: what a provider says became of a send. Applied forwards only; one that comes early waits for its send.
 
-use super::dead::{self, NewDead};
+use super::dead::{self, Born, NewDead};
 use super::sql::{Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ConversationId, EventId, Inbound, Micros, SendId, Status, StatusUpdate};
+use crate::domain::{ConversationId, DeadId, EventId, Inbound, Micros, SendId, Status, StatusUpdate, WorkerId};
 
 /// How long a status waits for its send: a provider repeats webhooks for at most seven days.
 const EARLY_KEPT: std::time::Duration = std::time::Duration::from_hours(7 * 24);
@@ -91,25 +91,45 @@ pub(super) async fn settle(tx: &mut Tx, id: SendId) -> Result<(), StoreError> {
     let (now, failed) = (tx.now(), Status::Failed.rank());
     let arrived = "UPDATE outbox SET state = 'accepted', closed_at = $2, ended_at = COALESCE(ended_at, $2), error = NULL \
                    WHERE id = $1 AND status > 0 AND status < $3 \
-                     AND (state = 'unknown' OR (state = 'queued' AND attempts > 0))";
-    tx.run(arrived, args![id.uuid(), now, failed]).await?;
+                     AND (state = 'unknown' OR (state = 'queued' AND attempts > 0)) RETURNING turn_id, dead_id";
+    if let Some(row) = tx.maybe(arrived, args![id.uuid(), now, failed]).await? {
+        dead::sent(tx, &row).await?;
+    }
     let refused = "UPDATE outbox SET state = 'dead', ended_at = $2 \
                    WHERE id = $1 AND status = $3 AND state IN ('accepted', 'unknown') \
                    RETURNING source, conversation_id, contact_id, attempts, error";
     if let Some(row) = tx.maybe(refused, args![id.uuid(), now, failed]).await? {
         let code: Option<String> = row.get("error")?;
         let letter = NewDead::of_send(id, &row, "undelivered", code.as_deref().unwrap_or("failed"))?;
-        bury(tx, id, &letter).await?;
+        bury(tx, id, &letter, None).await?;
     }
     Ok(())
 }
 
 /// A finally refused send: its messages are dead, its later parts pointless. One letter speaks for a reply's parts.
-pub(super) async fn bury(tx: &mut Tx, id: SendId, letter: &NewDead) -> Result<(), StoreError> {
+pub(super) async fn bury(
+    tx: &mut Tx,
+    id: SendId,
+    letter: &NewDead,
+    worker: Option<WorkerId>,
+) -> Result<(), StoreError> {
     let now = tx.now();
-    let row = tx.one("SELECT turn_id FROM outbox WHERE id = $1", args![id.uuid()]).await?;
+    let sql = "SELECT o.turn_id AS turn_id, o.dead_id AS dead_id, o.conversation_id AS conversation_id, \
+                 t.fence AS fence, t.policy AS policy \
+               FROM outbox o LEFT JOIN turn t ON t.id = o.turn_id WHERE o.id = $1";
+    let row = tx.one(sql, args![id.uuid()]).await?;
     let turn: Option<uuid::Uuid> = row.get("turn_id")?;
-    let Some(turn) = turn else { return dead::insert(tx, letter).await };
+    let mut letter = letter.clone();
+    let reopens = row.get::<Option<uuid::Uuid>>("dead_id")?.map(DeadId::from_uuid);
+    let mut born = Born { worker, reopens, ..Born::default() };
+    let Some(turn) = turn else { return dead::insert(tx, &letter, born).await.map(drop) };
+    if let Some(fence) = row.get::<Option<i64>>("fence")? {
+        let conversation = ConversationId::from_uuid(row.get("conversation_id")?);
+        born.prompt = dead::prompt_of(tx, conversation, fence).await?;
+    }
+    if letter.policy.is_empty() {
+        letter.policy = row.get::<Option<String>>("policy")?.unwrap_or_default();
+    }
     let rest = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'earlier_part_refused' \
                 WHERE turn_id = $1 AND state = 'queued'";
     tx.run(rest, args![turn, now]).await?;
@@ -120,7 +140,6 @@ pub(super) async fn bury(tx: &mut Tx, id: SendId, letter: &NewDead) -> Result<()
     for row in tx.all(messages, args![turn]).await? {
         moved.push((row.get("received_at")?, row.get("instance")?, row.get("sequence")?, row.get("id")?));
     }
-    let mut letter = letter.clone();
     match moved.into_iter().min() {
         Some((.., first)) => letter.event_id = Some(EventId::from_uuid(first)),
         None => {
@@ -130,5 +149,5 @@ pub(super) async fn bury(tx: &mut Tx, id: SendId, letter: &NewDead) -> Result<()
             }
         }
     }
-    dead::insert(tx, &letter).await
+    dead::insert(tx, &letter, born).await.map(drop)
 }

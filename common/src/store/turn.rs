@@ -1,15 +1,17 @@
 //! Turns: what is pending, what was said before, and the one transaction that ends messages and queues a reply.
 
 use super::claim::{Claimed, HandBack};
-use super::dead::{self, NewDead};
+use super::dead::{self, Born, NewDead};
+use super::hold;
 use super::intake::inbox_context;
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{
-    Author, Content, ConversationId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
+    Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, Line, Micros, SendId, Speaker, TurnId,
 };
 use crate::seal::Keyring;
+use crate::steps::{self, Step};
 use crate::trace::TraceContext;
 
 /// A message that awaits its turn. Holds personal data.
@@ -48,6 +50,8 @@ pub struct Commit<'a> {
     pub sends: &'a [NewSend],
     /// Dead letters of messages that ended `dead`.
     pub dead: &'a [NewDead],
+    /// Whether what comes after its dead letters waits until a person has dealt with them.
+    pub hold: bool,
     /// The floor it leaves; `None` keeps it.
     pub floor: Option<Floor>,
     /// A constant word for the whole.
@@ -75,6 +79,28 @@ pub struct Committed {
     pub at: Micros,
     /// The claim, still held, when more messages are pending: the worker goes on.
     pub more: Option<(Claimed, Micros)>,
+}
+
+/// What a commit came to.
+#[derive(Clone, Debug)]
+pub enum CommitOutcome {
+    /// Everything changed.
+    Committed(Box<Committed>),
+    /// Nothing changed: the claim was ours, but somebody else took or gave the floor. It has been handed back.
+    FloorMoved,
+    /// Nothing changed: the claim is somebody else's.
+    Zombie,
+}
+
+impl CommitOutcome {
+    /// What the commit left behind, if it took place.
+    #[must_use]
+    pub fn committed(self) -> Option<Committed> {
+        match self {
+            Self::Committed(committed) => Some(*committed),
+            Self::FloorMoved | Self::Zombie => None,
+        }
+    }
 }
 
 impl Store {
@@ -142,26 +168,29 @@ impl Store {
         Ok(lines.split_off(lines.len().saturating_sub(limit)))
     }
 
-    /// Ends messages and queues their reply, if the claim still stands. `None`: it does not, and nothing changed;
-    /// where only the floor moved, the claim is handed back, for nobody else would.
+    /// Ends messages and queues their reply, if the claim still stands; otherwise nothing changes. Where only the
+    /// floor moved, the claim is handed back, for nobody else would.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the outcome is unknown; the fence makes trying again safe.
-    pub async fn commit(&self, commit: Commit<'_>) -> Result<Option<Committed>, StoreError> {
+    pub async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
         let key = self.key_of(commit.claim).await?;
         let mut tx = self.main.begin().await?;
         let Some(row) = self.advance(&mut tx, &commit).await? else {
             tx.rollback().await?;
-            self.hand_back(commit.claim, HandBack::Uncounted).await?;
-            return Ok(None);
+            let ours = self.hand_back(commit.claim, HandBack::Uncounted).await?;
+            return Ok(if ours { CommitOutcome::FloorMoved } else { CommitOutcome::Zombie });
         };
         if commit.floor.is_some_and(|floor| floor != commit.claim.floor) {
             super::floor::supersede(&mut tx, commit.claim.conversation).await?;
         }
         let position: i64 = row.get("position")?;
-        end_messages(&mut tx, &commit, position).await?;
-        if row.get::<i64>("done")? < row.get::<i64>("tail")? {
+        let awaits = end_messages(&mut tx, &commit, position).await?;
+        let pending = row.get::<i64>("done")? < row.get::<i64>("tail")?;
+        let mut waiting_since = tx.now();
+        if pending {
             mark_overtaken(&mut tx, &commit).await?;
+            waiting_since = oldest_waits_since(&mut tx, commit.claim.conversation).await?;
         }
         insert_turn(&mut tx, &commit, position, key).await?;
         let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
@@ -174,23 +203,37 @@ impl Store {
                 ordinal,
                 position,
                 epoch: row.get("epoch")?,
+                dead: awaits,
             };
             outbox::insert(&mut tx, key, &place, send).await?;
         }
-        for letter in commit.dead {
-            dead::insert(&mut tx, letter).await?;
-        }
+        self.bury_messages(&mut tx, &commit).await?;
+        let held = commit.hold && hold::hold(&mut tx, commit.claim.conversation, commit.dead).await?;
         let now = tx.now();
+        steps::reached(Step::TurnBeforeCommit);
         tx.commit().await?;
-        let more = still_held(&row, commit.claim, now)?;
-        Ok(Some(Committed { position, at: now, more }))
+        let more = if pending && !held { Some(still_held(&row, commit.claim, now, waiting_since)?) } else { None };
+        Ok(CommitOutcome::Committed(Box::new(Committed { position, at: now, more })))
+    }
+
+    async fn bury_messages(&self, tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreError> {
+        if commit.dead.is_empty() {
+            return Ok(());
+        }
+        let prompt = dead::prompt_of(tx, commit.claim.conversation, commit.claim.fence).await?;
+        for letter in commit.dead {
+            let born = Born { worker: Some(commit.claim.worker), prompt: prompt.clone(), ..Born::default() };
+            dead::insert(tx, letter, born).await?;
+        }
+        Ok(())
     }
 
     /// The one conditional update on which everything hangs. The lease is released only if nothing is pending after
     /// it; `tail` is the row's own, so whatever came in meanwhile keeps the worker at it.
     async fn advance(&self, tx: &mut Tx, commit: &Commit<'_>) -> Result<Option<Row>, StoreError> {
         let sql = "UPDATE conversation SET done = done + $5, position = position + 1, sends = sends + $6, \
-                     claims = 0, attempts = 0, next_at = NULL, locale = COALESCE($7, locale), \
+                     claims = CASE WHEN done + $5 = tail THEN 0 ELSE 1 END, \
+                     attempts = 0, next_at = NULL, locale = COALESCE($7, locale), \
                      one_by_one = CASE WHEN done + $5 = tail THEN FALSE ELSE one_by_one END, \
                      waiting_since = CASE WHEN done + $5 = tail THEN NULL ELSE $8 END, \
                      holding_at = CASE WHEN done + $5 = tail THEN NULL ELSE holding_at END, \
@@ -227,42 +270,39 @@ fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
 
-fn still_held(row: &Row, claim: &Claimed, now: Micros) -> Result<Option<(Claimed, Micros)>, StoreError> {
-    let (tail, done): (i64, i64) = (row.get("tail")?, row.get("done")?);
-    if done == tail {
-        return Ok(None);
-    }
+/// The claim as it goes on over what is still pending: it counts as taken up anew, once.
+fn still_held(row: &Row, claim: &Claimed, now: Micros, waiting_since: Micros) -> Result<(Claimed, Micros), StoreError> {
     let settle_at: Option<Micros> = row.get("settle_at")?;
     let held = Claimed {
-        done,
-        tail,
+        done: row.get("done")?,
+        tail: row.get("tail")?,
         floor: row.word("floor")?,
         epoch: row.get("epoch")?,
-        claims: 0,
+        claims: 1,
         attempts: 0,
         one_by_one: row.get("one_by_one")?,
-        waiting_since: now,
+        waiting_since,
         at: now,
         ..claim.clone()
     };
-    Ok(Some((held, settle_at.unwrap_or(now))))
+    Ok((held, settle_at.unwrap_or(now)))
 }
 
-async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result<(), StoreError> {
+/// Ends the turn's messages; the letter, if there is one, that awaits what the turn sends.
+async fn end_messages(tx: &mut Tx, commit: &Commit<'_>, position: i64) -> Result<Option<DeadId>, StoreError> {
     let sql = "UPDATE inbox SET state = $2, reason = $3, ended_at = $4, turn_id = $5, position = $6 \
                WHERE id = $1 AND state = 'pending'";
-    let resolve = "UPDATE dead SET state = 'resolved', updated_at = $2 WHERE event_id = $1 AND state = 'replaying'";
-    let now = tx.now();
+    let (now, mut awaits) = (tx.now(), None);
     for (event, end, reason) in commit.ends {
         let values = args![event.uuid(), end.as_str(), *reason, now, commit.turn.uuid(), position];
         if tx.run(sql, values).await? != 1 {
             return Err(StoreError::Broken(format!("event {event} was not pending when its turn committed")));
         }
         if *end != End::Dead {
-            tx.run(resolve, args![event.uuid(), now]).await?;
+            awaits = awaits.or(dead::ended(tx, *event, !commit.sends.is_empty()).await?);
         }
     }
-    Ok(())
+    Ok(awaits)
 }
 
 /// What came in while its successor was being answered is as late as what comes in after.
@@ -271,6 +311,15 @@ async fn mark_overtaken(tx: &mut Tx, commit: &Commit<'_>) -> Result<(), StoreErr
                AND EXISTS (SELECT 1 FROM inbox e WHERE e.turn_id = $2 AND (e.received_at > inbox.received_at OR \
                  (e.received_at = inbox.received_at AND e.instance = inbox.instance AND e.sequence > inbox.sequence)))";
     tx.run(sql, args![commit.claim.conversation.uuid(), commit.turn.uuid()]).await.map(drop)
+}
+
+/// Since when the oldest message waits that is still pending. One that was replayed waits from now: what it waited
+/// before it died is over.
+async fn oldest_waits_since(tx: &mut Tx, conversation: ConversationId) -> Result<Micros, StoreError> {
+    let sql = "UPDATE conversation SET waiting_since = COALESCE((SELECT min(p.accepted_at) FROM inbox p \
+                 WHERE p.conversation_id = $1 AND p.state = 'pending' AND p.seq = p.first_seq), $2) \
+               WHERE id = $1 RETURNING waiting_since";
+    tx.one(sql, args![conversation.uuid(), tx.now()]).await?.get("waiting_since")
 }
 
 async fn insert_turn(tx: &mut Tx, commit: &Commit<'_>, position: i64, key: &Keyring) -> Result<(), StoreError> {
@@ -323,7 +372,10 @@ pub(super) fn content(row: &Row, key: &Keyring, event: EventId) -> Result<Option
     let inbound = opened.and_then(|plain| serde_json::from_slice::<Inbound>(&plain).ok());
     Ok(match inbound.map(|inbound| inbound.event) {
         Some(Event::Message(content) | Event::Echo(content)) => Some(content),
-        Some(Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. }) | None => None,
+        Some(
+            Event::Status(_) | Event::Consent(_) | Event::Record { .. } | Event::Unparsed { .. } | Event::Tally(_),
+        )
+        | None => None,
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Conversation {
     Show(show::Show),
     /// Take the floor: from this moment no answer of the assistant's begins
     Take(Take),
-    /// Give the floor back to the assistant
+    /// Give the floor back to the assistant, and let a conversation go on that waits for a dead letter
     Return(Return),
     /// Send your own words; you hold the floor from then on
     Reply(Reply),
@@ -98,6 +98,7 @@ impl List {
             ("pending", "pending"),
             ("ended", "ended"),
             ("waits since", "waiting_since"),
+            ("held for", "held_by"),
         ];
         context.output.list(&rows, &columns, "No conversation yet.");
         Ok(())
@@ -147,11 +148,15 @@ fn names(sends: &[SendId]) -> String {
 
 impl Return {
     async fn run(&self, context: &Context) -> Answer {
-        let changed = context.store().await?.return_floor(self.id, &self.actor.name()).await?;
-        let value = json!({"id": self.id, "state": Floor::Assistant.as_str(), "changed": changed});
-        context.output.object(&value, || match changed {
-            true => format!("The assistant has the floor of {} again.", self.id),
-            false => format!("The assistant had the floor of {} already.", self.id),
+        let returned = context.store().await?.return_floor(self.id, &self.actor.name()).await?;
+        let changed = returned.floor || returned.released;
+        let value = json!({
+            "id": self.id, "state": Floor::Assistant.as_str(), "changed": changed, "released": returned.released,
+        });
+        context.output.object(&value, || match (returned.floor, returned.released) {
+            (true, false) => format!("The assistant has the floor of {} again.", self.id),
+            (_, true) => format!("The assistant goes on with {}; the dead letter it waited for stays open.", self.id),
+            (false, false) => format!("The assistant had the floor of {} already.", self.id),
         });
         Ok(())
     }

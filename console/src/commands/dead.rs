@@ -1,105 +1,78 @@
-//! `handrail dead`: what could not be answered, why, and once more.
+//! `handrail dead`: what could not be answered, sent or read; why; and once more.
+//!
+//! What people said is shown only with `--reveal`, and the audit remembers who looked.
 
+mod body;
+mod discard;
+mod edit;
+mod file;
+mod groups;
+mod list;
 mod replay;
+mod select;
+mod show;
 
-use clap::{Args, Subcommand};
-use common::domain::{Content, DeadId, DeadState, Event, Inbound, SourceName};
-use common::store::{DeadFilter, DeadLetter, StoreError};
+use clap::Subcommand;
+use common::store::DeadLetter;
 use serde_json::{Value, json};
 
-use crate::commands::Actor;
 use crate::context::Context;
 use crate::failure::Answer;
-use crate::output;
+use crate::output::Column;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
+    /// Count dead letters by cause, the last to have struck first
+    Groups(groups::Groups),
     /// List dead letters, newest first
-    List(List),
-    /// Show one: where and why it died
-    Show(Show),
-    /// Run its messages once more, after the cause is mended
-    Replay(replay::Replay),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only of this state (open, replaying, resolved, discarded)
-    #[arg(long)]
-    state: Option<DeadState>,
-    /// Only of this class, such as unparsed
-    #[arg(long)]
-    class: Option<String>,
-    /// Only of this source
-    #[arg(long, value_parser = SourceName::parse)]
-    source: Option<SourceName>,
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
-    limit: i64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// The dead letter
-    id: DeadId,
-    /// Show what it said; the audit remembers that you looked
-    #[arg(long)]
-    reveal: bool,
-    #[command(flatten)]
-    actor: Actor,
+    List(list::List),
+    /// Show one: every failed attempt, where it stands, and what a replay would come to
+    Show(show::Show),
+    /// Make a new letter that says something else; the old one closes when the new one is answered
+    Edit(edit::Edit),
+    /// Give letters up, with a reason
+    Discard(discard::Discard),
+    /// Write letters to stdout as a file; bodies only with --reveal, sealed
+    Export(file::Export),
+    /// Take a file of letters in, all of it or nothing
+    Import(file::Import),
+    /// Run letters once more, after the cause is mended; or say what would come of it
+    Replay(Box<replay::Replay>),
+    /// List replays, newest first
+    Replays(replay::Replays),
 }
 
 impl Dead {
     pub(crate) async fn run(&self, context: &Context) -> Answer {
         match self {
+            Self::Groups(groups) => groups.run(context).await,
             Self::List(list) => list.run(context).await,
             Self::Show(show) => show.run(context).await,
+            Self::Edit(edit) => edit.run(context).await,
+            Self::Discard(discard) => discard.run(context).await,
+            Self::Export(export) => export.run(context).await,
+            Self::Import(import) => import.run(context).await,
             Self::Replay(replay) => replay.run(context).await,
+            Self::Replays(replays) => replays.run(context).await,
         }
     }
 }
 
-impl List {
-    async fn run(&self, context: &Context) -> Answer {
-        let filter =
-            DeadFilter { state: self.state, class: self.class.clone(), source: self.source.clone(), limit: self.limit };
-        let letters = context.store().await?.dead_letters(&filter).await?;
-        let rows: Vec<Value> = letters.iter().map(told).collect();
-        let columns = [
-            ("dead letter", "id"),
-            ("state", "state"),
-            ("class", "class"),
-            ("source", "source"),
-            ("stage", "stage"),
-            ("error", "error"),
-            ("at", "at"),
-        ];
-        context.output.list(&rows, &columns, "No dead letter matches.");
-        Ok(())
-    }
-}
+/// What the audit says where nobody said why.
+const NO_REASON: &str = "no reason given";
 
-impl Show {
-    async fn run(&self, context: &Context) -> Answer {
-        let store = context.store().await?;
-        let letter = store.dead_letter(self.id).await?;
-        let mut value = told(&letter);
-        match store.dead_event(&letter).await {
-            Ok(event) => {
-                if self.reveal {
-                    store.audit(&self.actor.name(), "dead.reveal", &self.id.to_string(), None).await?;
-                }
-                value["event"] = event_told(&event, self.reveal);
-            }
-            // A refused send has no event of its own, an undeliverable one was never taken in, an erased one is gone.
-            Err(StoreError::Absent(..) | StoreError::Erased) => {}
-            Err(error) => return Err(error.into()),
-        }
-        context.output.object(&value, || words(&value));
-        Ok(())
-    }
-}
+/// The columns of a list of letters.
+const COLUMNS: [Column; 7] = [
+    ("dead letter", "id"),
+    ("state", "state"),
+    ("class", "class"),
+    ("source", "source"),
+    ("stage", "stage"),
+    ("error", "error"),
+    ("at", "at"),
+];
 
+/// A letter as lists give it. Names nobody.
 fn told(letter: &DeadLetter) -> Value {
     json!({
         "id": letter.id,
@@ -110,59 +83,42 @@ fn told(letter: &DeadLetter) -> Value {
         "updated_at": letter.updated_at.to_string(),
         "stage": letter.stage,
         "error": letter.error,
-        "fingerprint": letter.fingerprint,
+        "group": letter.fingerprint,
+        "tags": letter.tags,
         "attempts": letter.attempts,
         "policy": letter.policy,
+        "prompt": letter.prompt,
         "build": letter.build,
         "event_id": letter.event_id,
         "send_id": letter.send_id,
         "conversation": letter.conversation,
+        "contact": letter.contact,
+        "place": letter.place,
+        "edited_from": letter.edited_from,
+        "replaced_by": letter.replaced_by,
+        "replay": letter.replay,
         "why": letter.why,
     })
 }
 
-fn event_told(inbound: &Inbound, reveal: bool) -> Value {
-    let (size, text) = match &inbound.event {
-        Event::Message(content) | Event::Echo(content) => match content {
-            Content::Text(text) => (text.chars().count(), text.clone()),
-            Content::Unreadable(what) => (0, format!("[{what}]")),
-        },
-        Event::Unparsed { raw, .. } => (raw.len(), String::from_utf8_lossy(raw).into_owned()),
-        Event::Status(_) | Event::Consent(_) | Event::Record { .. } => (0, String::new()),
-    };
-    let kind = inbound.event.kind().as_str();
-    let shown = |value: Value| if reveal { value } else { Value::Null };
-    json!({"kind": kind, "size": size, "text": shown(text.into()), "party": shown(json!(inbound.party))})
+/// So many letters, in words.
+fn letters(count: impl TryInto<i64>) -> String {
+    match count.try_into().unwrap_or(i64::MAX) {
+        1 => "1 dead letter".to_owned(),
+        count => format!("{count} dead letters"),
+    }
 }
 
-fn words(value: &Value) -> String {
-    let keys = [
-        "id",
-        "state",
-        "class",
-        "stage",
-        "error",
-        "source",
-        "at",
-        "updated_at",
-        "attempts",
-        "fingerprint",
-        "policy",
-        "build",
-        "conversation",
-        "event_id",
-        "send_id",
-        "why",
-    ];
-    let line = |key: &&str| format!("{key:<13}{}", output::text(&value[*key]));
-    let mut lines: Vec<String> = keys.iter().filter(|key| !output::text(&value[**key]).is_empty()).map(line).collect();
-    let event = &value["event"];
-    if !event.is_null() {
-        let hidden =
-            || format!("(sealed, {} characters or bytes; --reveal shows it, and the audit remembers)", event["size"]);
-        let said = if event["text"].is_null() { hidden() } else { output::text(&event["text"]) };
-        lines.push(format!("{:<13}{}", "kind", output::text(&event["kind"])));
-        lines.push(format!("{:<13}{said}", "said"));
+/// The same rows for a narrow screen: moments to the second. Programs get them whole.
+fn brief(rows: &[Value], moments: &[&str]) -> Vec<Value> {
+    let mut rows = rows.to_vec();
+    for row in &mut rows {
+        for key in moments {
+            let short = row[*key].as_str().and_then(|moment| Some(moment.split_once('.')?.0.replace('T', " ")));
+            if let Some(short) = short {
+                row[*key] = short.into();
+            }
+        }
     }
-    lines.join("\n")
+    rows
 }

@@ -138,7 +138,8 @@ impl Board {
             .map(|row| format!("{}: {}", row.name, row.wrong.join(", ")))
             .collect();
         if !ledger.balances() {
-            wrong.push(format!("the ledger does not balance: {}", ledger.imbalances.join(", ")));
+            let found: Vec<&str> = ledger.imbalances.iter().map(|imbalance| imbalance.what.as_str()).collect();
+            wrong.push(format!("the ledger does not balance: {}", found.join(", ")));
         }
         if ledger.pending > 0 || ledger.sends.open > 0 {
             wrong.push("something was still on its way".to_owned());

@@ -1,74 +1,91 @@
-//! `handrail ledger`: everything accepted is in exactly one state, and so is everything sent; or it says what is not.
+//! `handrail ledger`: everything accepted is in exactly one state, and so is everything sent; every number that an
+//! ingress vouched for is here; or it says what is not, by name.
 
-use clap::Args;
+mod words;
+
+use clap::{Args, ValueEnum};
 use common::domain::Micros;
 use common::store::Ledger;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::failure::{Answer, Failure};
 use crate::output;
 
+/// How many imbalances the failure itself names.
+const SAID: usize = 3;
+
 #[derive(Debug, Args)]
 pub(crate) struct LedgerOf {
-    /// Only what was accepted or committed since this moment (RFC 3339, such as 2026-01-31T00:00:00Z)
-    #[arg(long, value_parser = moment)]
+    /// Only what was accepted or committed since then: a moment (RFC 3339, such as 2026-01-31T00:00:00Z) or a span
+    /// back from now (such as 90m, 24h or 7d)
+    #[arg(long, value_parser = since)]
     since: Option<Micros>,
+    /// Show the sums by day (UTC) or by source; JSON holds both always
+    #[arg(long, value_enum)]
+    by: Option<By>,
 }
 
-fn moment(text: &str) -> Result<Micros, String> {
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    parsed.map(|at| Micros(at.as_microsecond())).map_err(|_| "expected RFC 3339, such as 2026-01-31T00:00:00Z".into())
+/// What the sums are shown by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Day,
+    Source,
+}
+
+fn since(text: &str) -> Result<Micros, String> {
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Ok(Micros(moment.as_microsecond()));
+    }
+    let expected = || "expected RFC 3339, such as 2026-01-31T00:00:00Z, or a span, such as 90m, 24h or 7d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| expected())?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
+    let back = std::time::Duration::try_from(span).map_err(|_| expected())?;
+    Ok(Micros::wall() - back)
 }
 
 impl LedgerOf {
     pub(crate) async fn run(&self, context: &Context) -> Answer {
         let ledger = context.store().await?.ledger(self.since).await?;
-        let value = serde_json::to_value(&ledger).unwrap_or_default();
-        context.output.object(&value, || words(&ledger));
-        if ledger.balances() {
+        context.output.object(&value(&ledger), || words::told(&ledger, self.by));
+        let broken: Vec<&str> = ledger.broken().map(|imbalance| imbalance.what.as_str()).collect();
+        if broken.is_empty() {
             return Ok(());
         }
-        let mut found = ledger.imbalances.clone();
-        if ledger.lost > 0 {
-            found.push(format!("{} events were vouched for and never arrived", ledger.lost));
-        }
-        Err(Failure::found(format!("the ledger does not balance: {}", found.join("; "))))
+        let more = match broken.len().saturating_sub(SAID) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let said = broken.into_iter().take(SAID).collect::<Vec<_>>().join("; ");
+        Err(Failure::found(format!("the ledger does not balance: {said}{more}")))
     }
 }
 
-/// The ledger as a table and a verdict.
+/// The ledger as JSON, its moments as RFC 3339.
+fn value(ledger: &Ledger) -> Value {
+    let mut value = serde_json::to_value(ledger).unwrap_or_default();
+    value["instances"] = ledger.instances.iter().map(output::row).collect();
+    value
+}
+
+/// The ledger in one table and a verdict, for who has just asked for something else.
 pub(crate) fn words(ledger: &Ledger) -> String {
-    let mut rows = vec![row("messages and other events", "accepted", ledger.accepted)];
-    rows.extend(ledger.ended.iter().filter(|(_, n)| **n > 0).map(|(state, n)| row("", state, *n)));
-    rows.push(row("", "pending", ledger.pending));
-    let counted = [
-        ("late", ledger.late),
-        ("lost", ledger.lost),
-        ("unvouched", ledger.unvouched),
-        ("unknown sends", ledger.unknown_sends),
-    ];
-    rows.extend(counted.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| row("watched", what, n)));
-    let sends = &ledger.sends;
-    rows.push(row("sends", "committed", sends.committed));
-    let states = [
-        ("accepted", sends.accepted),
-        ("superseded", sends.superseded),
-        ("unknown", sends.unknown),
-        ("dead", sends.dead),
-        ("open", sends.open),
-    ];
-    rows.extend(states.into_iter().filter(|(_, n)| *n > 0).map(|(state, n)| row("", state, n)));
-    let table = output::table(&rows, &[("", "what"), ("state", "state"), ("count", "count")]);
-    format!("{}\n{}", table.trim_fmt(), verdict(ledger))
+    words::told(ledger, None)
 }
 
-fn row(what: &str, state: &str, count: i64) -> Value {
-    json!({"what": what, "state": state, "count": count})
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn verdict(ledger: &Ledger) -> String {
-    let ended: i64 = ledger.ended.values().sum();
-    let sum = format!("{} accepted = {ended} ended + {} pending", ledger.accepted, ledger.pending);
-    if ledger.balances() { format!("It balances: {sum}.") } else { format!("It does NOT balance: {sum}.") }
+    #[test]
+    fn since_takes_a_moment_or_a_span_and_nothing_else() {
+        assert_eq!(since("2023-11-14T22:13:20Z"), Ok(Micros::from_seconds(1_700_000_000)));
+        for (span, seconds) in [("90m", 5_400), ("24h", 86_400), ("7d", 604_800)] {
+            let back = Micros::wall().since(since(span).unwrap()).as_secs();
+            assert!((seconds - 5..=seconds + 5).contains(&back), "{span}: {back}");
+        }
+        for bad in ["yesterday", "-1h", "12", ""] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
 }

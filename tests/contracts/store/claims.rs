@@ -155,7 +155,7 @@ contract! {
         named.header.previous = Some(missing.id());
         shop.admit(&named).await;
         let conversation = shop.store.event(named.id()).await.unwrap().1.unwrap();
-        assert!(shop.store.keep_undeliverable(Some(missing.id()), "shop", b"x", "malformed").await.unwrap());
+        assert!(shop.store.keep_undeliverable(Some(&missing.header), b"x", "malformed").await.unwrap());
         let claim = shop.claim_quiet(conversation).await;
         assert_eq!(shop.store.awaited_until(&claim, &shop.store.pending(&claim).await.unwrap()), None);
     }

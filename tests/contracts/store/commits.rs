@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Author, End, EventId, Floor, Speaker};
-use common::store::{Admitted, AttemptEnd};
+use common::store::{Admitted, AttemptEnd, CommitOutcome};
 
 use super::{ANNA, Shop, contract, text};
 
@@ -54,6 +54,46 @@ contract! {
         shop.assert_balanced().await;
     }
 
+    async fn a_commit_says_whether_the_floor_moved_or_the_claim_was_lost(shop) {
+        let (event, conversation) = shop.say(ANNA, "hello").await;
+        let first = shop.claim_quiet(conversation).await;
+        shop.store.take(conversation, "ops", None).await.unwrap();
+        assert!(matches!(shop.park_and_hold(&first, event).await, CommitOutcome::FloorMoved));
+        let second = shop.claim(conversation).await.expect("handed back");
+        assert!(matches!(shop.park_and_hold(&first, event).await, CommitOutcome::Zombie));
+        assert!(shop.store.still_ours(&second).await.unwrap(), "a zombie gives nothing back");
+        assert_eq!((second.claims, traces(&shop).await), (1, [0; 4]));
+    }
+
+    async fn a_claim_that_goes_on_counts_as_one_and_its_crash_has_the_next_message_tried_alone(shop) {
+        let (first, conversation) = shop.say(ANNA, "one").await;
+        shop.say(ANNA, "two").await;
+        shop.say(ANNA, "three").await;
+        let claim = shop.claim_quiet(conversation).await;
+        let more = shop.commit(&claim, &[(first, End::Replied, None)], &[], None, &[]).await.unwrap().more;
+        assert_eq!(more.expect("two more").0.claims, 1);
+        shop.pass(shop.timing.lease);
+        let after = shop.claim(conversation).await.expect("its worker died");
+        assert_eq!((after.claims, after.one_by_one), (2, true));
+    }
+
+    async fn a_wait_counts_from_the_oldest_message_that_is_still_pending(shop) {
+        let (first, conversation) = shop.say(ANNA, "one").await;
+        let claim = shop.claim_quiet(conversation).await;
+        let (second, _) = shop.say(ANNA, "two").await;
+        let since = shop.now();
+        shop.pass(Duration::from_secs(30));
+        shop.say(ANNA, "three").await;
+        let more = shop.commit(&claim, &[(first, End::Replied, None)], &[], None, &[]).await.unwrap().more;
+        let (held, _) = more.expect("two more");
+        assert_eq!(held.waiting_since, since);
+        let view = shop.store.conversation_view(conversation, 1).await.unwrap();
+        assert_eq!(view.summary.waiting_since, Some(since));
+        shop.commit(&held, &[(second, End::Replied, None)], &[], None, &[]).await.unwrap().more.expect("one more");
+        let view = shop.store.conversation_view(conversation, 1).await.unwrap();
+        assert_eq!(view.summary.waiting_since, Some(since + Duration::from_secs(30)));
+    }
+
     async fn the_same_commit_twice_changes_nothing_the_second_time(shop) {
         let (event, conversation) = shop.say(ANNA, "one").await;
         let claim = shop.claim_quiet(conversation).await;
@@ -72,7 +112,7 @@ contract! {
         let commit = common::store::Commit {
             claim: &claim, turn: common::domain::TurnId::random(),
             ends: &[(event, End::Replied, None), (EventId::random(), End::Joined, None)],
-            sends: &[shop.send(Author::Assistant, "x")], dead: &[], floor: None, outcome: "answered", policy: "v1",
+            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, outcome: "answered", policy: "v1",
             model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]",
         };
         assert!(shop.store.commit(commit).await.is_err());
@@ -86,7 +126,7 @@ contract! {
         shop.say(ANNA, "two").await;
         let committed = shop.commit(&claim, &[(first, End::Replied, None)], &[], None, &[]).await.unwrap();
         let (held, _) = committed.more.expect("the second message");
-        assert_eq!((held.fence, held.done, held.tail, held.claims), (claim.fence, 1, 2, 0));
+        assert_eq!((held.fence, held.done, held.tail, held.claims), (claim.fence, 1, 2, 1));
         assert!(shop.claim(conversation).await.is_none());
         assert!(shop.reply_with(&held, &[]).await.unwrap().more.is_none());
         assert_eq!(shop.number("SELECT count(*) FROM conversation WHERE lease_owner IS NOT NULL").await, 0);

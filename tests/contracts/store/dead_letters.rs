@@ -5,10 +5,10 @@ use std::sync::Arc;
 use common::domain::{Author, ConversationId, DeadId, DeadState, End, EventId};
 use common::store::ReplayRefused;
 
-use super::{ANNA, Shop, contract};
+use super::{ANNA, Shop, contract, text};
 
 /// A message whose turn gave it up.
-async fn parked(shop: &Shop) -> (EventId, ConversationId, DeadId) {
+pub(super) async fn parked(shop: &Shop) -> (EventId, ConversationId, DeadId) {
     let (event, conversation) = shop.say(ANNA, "poison").await;
     let claim = shop.claim_quiet(conversation).await;
     let letter = shop.letter(&claim, event);
@@ -88,18 +88,22 @@ contract! {
     }
 
     async fn a_letter_without_a_message_to_replay_is_refused_and_stays_open(shop) {
-        assert!(shop.store.keep_undeliverable(Some(EventId::random()), "shop", b"bytes", "malformed").await.unwrap());
+        let arrival = shop.arrival(ANNA, text("hello"));
+        assert!(shop.store.keep_undeliverable(Some(&arrival.header), b"bytes", "malformed").await.unwrap());
         let letter = shop.store.dead_letters(&Default::default()).await.unwrap().remove(0);
         assert!(matches!(shop.store.replay(letter.id, "ops").await, Err(ReplayRefused::NothingLeft(_))));
         assert_eq!(shop.store.dead_letter(letter.id).await.unwrap().state, DeadState::Open);
     }
 
     async fn what_the_store_has_already_is_not_kept_again(shop) {
-        let (event, _) = shop.say(ANNA, "hello").await;
-        assert!(!shop.store.keep_undeliverable(Some(event), "shop", b"bytes", "malformed").await.unwrap());
-        let other = EventId::random();
-        assert!(shop.store.keep_undeliverable(Some(other), "shop", b"bytes", "malformed").await.unwrap());
-        assert!(!shop.store.keep_undeliverable(Some(other), "shop", b"bytes", "malformed").await.unwrap());
-        assert_eq!(shop.number("SELECT count(*) FROM dead").await, 1);
+        let [known, other] = [0, 1].map(|_| shop.arrival(ANNA, text("hello")));
+        shop.admit(&known).await;
+        assert!(!shop.store.keep_undeliverable(Some(&known.header), b"bytes", "malformed").await.unwrap());
+        assert!(shop.store.keep_undeliverable(Some(&other.header), b"bytes", "malformed").await.unwrap());
+        assert!(!shop.store.keep_undeliverable(Some(&other.header), b"bytes", "malformed").await.unwrap());
+        assert!(shop.store.keep_undeliverable(None, b"noise", "malformed").await.unwrap());
+        assert!(!shop.store.keep_undeliverable(None, b"noise", "malformed").await.unwrap());
+        assert!(shop.store.keep_undeliverable(None, b"other noise", "malformed").await.unwrap());
+        assert_eq!(shop.number("SELECT count(*) FROM dead").await, 3);
     }
 }

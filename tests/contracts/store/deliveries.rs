@@ -73,7 +73,7 @@ contract! {
         let next = shop.store.claim_delivery(conversation, WorkerId::random()).await.unwrap().unwrap();
         assert_eq!(shop.store.next_send(&next).await.unwrap(), NextSend::Nothing);
         assert_eq!(shop.send_state(conversation, send).await, "unknown");
-        shop.finish(&dead, send, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
+        shop.finish(&dead, send, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.send_state(conversation, send).await, "unknown");
         assert_eq!(shop.store.ledger(None).await.unwrap().unknown_sends, 1);
         shop.assert_balanced().await;
@@ -88,7 +88,7 @@ contract! {
         shop.store.next_send(&stalled).await.unwrap();
         assert_eq!(shop.send_state(conversation, send).await, "sending");
         assert!(matches!(shop.store.begin_send(&stalled, send, SENDING).await.unwrap(), Begun::Lost));
-        shop.finish(&live, send, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
+        shop.finish(&live, send, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.send_state(conversation, send).await, "queued");
     }
 
@@ -147,7 +147,7 @@ contract! {
         let mut claim = shop.sender(conversation).await;
         shop.begin(&claim).await;
         let at = shop.now() + Duration::from_secs(5);
-        shop.finish(&claim, first, Finished::Retry { at, error: "busy".into() }).await;
+        shop.finish(&claim, first, Finished::Retry { at, error: "busy".into(), class: "outage".into(), held: false }).await;
         assert_eq!(shop.store.next_send(&claim).await.unwrap(), NextSend::Wait(at));
         assert!(shop.store.release_delivery(&mut claim, Some(at)).await.unwrap());
         assert!(shop.deliver(conversation).await.is_empty());
@@ -195,6 +195,36 @@ contract! {
         }
         assert_eq!(shop.store.ledger(None).await.unwrap().unknown_sends, 0);
         shop.assert_balanced().await;
+    }
+
+    async fn an_unknown_send_that_a_take_over_keeps_from_going_again_stays_unknown_and_said(shop) {
+        let (event, conversation, send) = shop.answered(ANNA).await;
+        let mut claim = shop.sender(conversation).await;
+        shop.begin(&claim).await;
+        shop.finish(&claim, send, Finished::Unknown { why: "timeout" }).await;
+        shop.store.release_delivery(&mut claim, None).await.unwrap();
+        shop.store.close_unknown(send, true).await.unwrap();
+        assert_eq!(shop.send_state(conversation, send).await, "queued");
+        shop.store.take(conversation, "ana", None).await.unwrap();
+        assert_eq!(shop.send_state(conversation, send).await, "unknown");
+        assert!(shop.deliver(conversation).await.is_empty());
+        assert_eq!(shop.event_state(event).await, "replied", "the customer may have read it");
+        assert_eq!(shop.store.ledger(None).await.unwrap().unknown_sends, 0);
+        shop.assert_balanced().await;
+    }
+
+    async fn an_unknown_send_that_is_unknown_again_is_looked_after_again(shop) {
+        let (_, conversation, send) = shop.answered(ANNA).await;
+        for _ in 0..2 {
+            let mut claim = shop.sender(conversation).await;
+            shop.begin(&claim).await;
+            shop.finish(&claim, send, Finished::Unknown { why: "timeout" }).await;
+            shop.store.release_delivery(&mut claim, None).await.unwrap();
+            shop.pass(shop.timing.unknown_wait);
+            assert_eq!(shop.store.open_unknowns(10).await.unwrap()[0].id, send);
+            shop.store.close_unknown(send, true).await.unwrap();
+        }
+        assert_eq!(shop.deliver(conversation).await, [send]);
     }
 
     async fn a_claim_is_not_released_past_rows_queued_meanwhile(shop) {

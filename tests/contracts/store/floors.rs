@@ -69,7 +69,7 @@ contract! {
         // Taken while the send is under way, which then has to be tried again an hour later.
         shop.store.take(conversation, "ops", None).await.unwrap();
         let at = shop.now() + Duration::from_hours(1);
-        shop.finish(&claim, send, Finished::Retry { at, error: "busy".into() }).await;
+        shop.finish(&claim, send, Finished::Retry { at, error: "busy".into(), class: "outage".into(), held: false }).await;
         let words = shop.send(Author::Person, "I am here");
         let id = words.id;
         shop.store.person_reply(conversation, "ops", &[words]).await.unwrap();
@@ -86,8 +86,8 @@ contract! {
         let mut claim = shop.sender(conversation).await;
         shop.begin(&claim).await;
         shop.store.take(conversation, "ops", None).await.unwrap();
-        shop.finish(&claim, old, Finished::Retry { at: shop.now(), error: "busy".into() }).await;
-        assert!(shop.store.return_floor(conversation, "ops").await.unwrap());
+        shop.finish(&claim, old, Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }).await;
+        assert!(shop.store.return_floor(conversation, "ops").await.unwrap().floor);
         shop.store.release_delivery(&mut claim, None).await.unwrap();
         let (event, _, new) = shop.answered(ANNA).await;
         assert_eq!(shop.deliver(conversation).await, [new]);
@@ -111,9 +111,9 @@ contract! {
 
     async fn a_returned_floor_is_the_assistants_again(shop) {
         let (_, conversation) = shop.say(ANNA, "hello").await;
-        assert!(!shop.store.return_floor(conversation, "ops").await.unwrap());
+        assert!(!shop.store.return_floor(conversation, "ops").await.unwrap().floor);
         shop.store.take(conversation, "ops", None).await.unwrap();
-        assert!(shop.store.return_floor(conversation, "ops").await.unwrap());
+        assert!(shop.store.return_floor(conversation, "ops").await.unwrap().floor);
         assert_eq!(shop.floor(conversation).await, Floor::Assistant);
         let claim = shop.claim_quiet(conversation).await;
         let send = shop.send(Author::Assistant, "hello");

@@ -1,6 +1,7 @@
 //! Every event has its place, exactly once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::domain::{Consent, Content, End, Event, Floor};
 use common::seal::{Key, Keyring, Pseudonyms};
@@ -78,6 +79,38 @@ contract! {
         shop.reply_with(&claim, &[]).await.unwrap();
         let lines = shop.store.history(&claim, 10).await.unwrap();
         assert_eq!(lines.iter().map(|line| line.text.as_str()).collect::<String>(), "abcde");
+    }
+
+    async fn a_message_stands_where_the_first_received_of_its_copies_stood(shop) {
+        let first = shop.arrival(ANNA, text("one"));
+        shop.pass(Duration::from_secs(1));
+        let second = shop.arrival(ANNA, text("two"));
+        shop.pass(Duration::from_secs(1));
+        // The provider said it again, and that copy overtakes the first.
+        let mut copy = shop.arrival(ANNA, text("one"));
+        (copy.header.event_id, copy.inbound.event_id) = (first.id(), first.id());
+        let Admitted::Pending { conversation, .. } = shop.admit(&second).await else { panic!() };
+        shop.admit(&copy).await;
+        assert_eq!(shop.admit(&first).await, Admitted::Duplicate { conversation: Some(conversation) });
+        let claim = shop.claim_quiet(conversation).await;
+        let pending: Vec<_> =
+            shop.store.pending(&claim).await.unwrap().into_iter().map(|message| message.event_id).collect();
+        assert_eq!(pending, [first.id(), second.id()]);
+        let ledger = shop.store.ledger(None).await.unwrap();
+        assert_eq!((ledger.accepted, ledger.late, ledger.unvouched), (2, 0, 0));
+    }
+
+    async fn a_message_whose_first_copy_surfaces_after_its_successor_was_answered_is_late(shop) {
+        let first = shop.arrival(ANNA, text("one"));
+        shop.pass(Duration::from_secs(1));
+        let (_, conversation, _) = shop.answered(ANNA).await;
+        let mut copy = shop.arrival(ANNA, text("one"));
+        (copy.header.event_id, copy.inbound.event_id) = (first.id(), first.id());
+        shop.admit(&copy).await;
+        assert_eq!(shop.store.ledger(None).await.unwrap().late, 0);
+        assert_eq!(shop.admit(&first).await, Admitted::Duplicate { conversation: Some(conversation) });
+        let ledger = shop.store.ledger(None).await.unwrap();
+        assert_eq!((ledger.late, ledger.unvouched), (1, 0));
     }
 
     async fn a_message_is_late_only_when_a_successor_was_already_answered(shop) {

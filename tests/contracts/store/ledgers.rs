@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Author, Content, ConversationId, End, Event, Floor, Status};
-use common::store::{Begun, DeadFilter, Finished, HandBack, NextSend};
+use common::store::{Begun, DeadFilter, Finished, HandBack, Ledger, NextSend, Sums};
 
 use super::{ANNA, BORIS, SENDING, Shop, accepted, contract};
 
@@ -53,7 +53,7 @@ async fn delivery(shop: &Shop, conversation: ConversationId, dice: &mut Dice) {
     {
         let end = match dice.roll(6) {
             0 => Some(Finished::Unknown { why: "timeout" }),
-            1 => Some(Finished::Retry { at: shop.now(), error: "busy".into() }),
+            1 => Some(Finished::Retry { at: shop.now(), error: "busy".into(), class: "outage".into(), held: false }),
             2 => Some(shop.refusal(&claim, id)),
             // Its sender dies.
             3 => return,
@@ -136,7 +136,124 @@ async fn a_random_walk_balances_at_every_step_on_postgres() {
     }
 }
 
+/// Every number of a set of sums, by name.
+fn numbers(sums: &Sums) -> Vec<i64> {
+    let sends = &sums.sends;
+    let mut numbers = vec![sums.accepted, sums.pending, sums.late, sums.duplicates, sums.unknown_sends];
+    numbers.extend(sums.ended.values());
+    numbers.extend([sends.committed, sends.accepted, sends.superseded, sends.unknown, sends.dead, sends.open]);
+    numbers
+}
+
+fn whole(ledger: &Ledger) -> Sums {
+    let Ledger { accepted, pending, late, duplicates, unknown_sends, .. } = *ledger;
+    let (ended, sends) = (ledger.ended.clone(), ledger.sends.clone());
+    Sums { accepted, ended, pending, late, duplicates, unknown_sends, sends }
+}
+
+fn sum<'a>(of: impl Iterator<Item = &'a Sums>) -> Vec<i64> {
+    of.map(numbers).reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect()).expect("some")
+}
+
+/// What tampering did is settling at first; later it is broken, and named.
+async fn assert_found(shop: &Shop, named: &[&str]) {
+    let ledger = shop.store.ledger(None).await.unwrap();
+    assert!(!ledger.balances() && ledger.broken().count() == 0, "{ledger:?}");
+    shop.pass(shop.timing.lost_after);
+    let ledger = shop.store.ledger(None).await.unwrap();
+    let broken: Vec<_> = ledger.broken().collect();
+    for name in named {
+        assert!(broken.iter().any(|one| one.what.contains(name)), "{name}: {broken:?}");
+    }
+    assert!(broken.iter().all(|one| one.age_seconds >= shop.timing.lost_after.as_secs()), "{broken:?}");
+}
+
 contract! {
+    async fn the_days_and_the_sources_each_add_up_to_the_whole(shop) {
+        let mut dice = Dice(11);
+        for (day, from) in [(0, ANNA), (0, BORIS), (1, ANNA), (3, BORIS), (3, ANNA)] {
+            shop.pass(Duration::from_secs(day * 86_400 / 2 + 3_600));
+            let (event, conversation) = shop.say(from, "hello").await;
+            for _ in 0..6 {
+                turn(&shop, conversation, &mut dice).await;
+                delivery(&shop, conversation, &mut dice).await;
+                shop.quiet();
+            }
+            let mut again = shop.arrival(from, super::text("hello"));
+            again.header.event_id = event;
+            again.inbound.event_id = event;
+            shop.admit(&again).await;
+            shop.admit(&shop.arrival_by("desk", Some(from), Event::Record { what: "note".into() })).await;
+        }
+        let ledger = shop.store.ledger(None).await.unwrap();
+        assert!(ledger.days.len() >= 3 && ledger.sources.len() == 2 && ledger.duplicates == 5, "{ledger:?}");
+        let whole = numbers(&whole(&ledger));
+        assert_eq!(sum(ledger.days.iter().map(|day| &day.sums)), whole);
+        assert_eq!(sum(ledger.sources.iter().map(|source| &source.sums)), whole);
+        let last = ledger.days.last().unwrap();
+        let since = shop.now() - Duration::from_micros((shop.now().0 % 86_400_000_000) as u64);
+        let today = shop.store.ledger(Some(since)).await.unwrap();
+        assert_eq!((today.days.len(), &today.days[0].day), (1, &last.day));
+        assert_eq!(numbers(&today.days[0].sums), numbers(&last.sums));
+        assert!(since.to_string().starts_with(&last.day));
+    }
+
+    async fn an_event_in_a_state_that_nobody_knows_is_found_and_named(shop) {
+        let (event, _) = shop.say(ANNA, "hello").await;
+        let id = shop.id(event.uuid());
+        shop.execute(format!("UPDATE inbox SET state = 'gone' WHERE id = {id}")).await;
+        assert_found(&shop, &[&format!("event {event} is in the unknown state 'gone'"), "counts 1 pending messages"]).await;
+    }
+
+    async fn an_event_that_ended_at_no_time_is_found_and_named(shop) {
+        let (event, conversation, _) = shop.answered(ANNA).await;
+        shop.deliver(conversation).await;
+        let id = shop.id(event.uuid());
+        shop.execute(format!("UPDATE inbox SET ended_at = NULL WHERE id = {id}")).await;
+        assert_found(&shop, &[&format!("event {event} is replied without an end's time")]).await;
+    }
+
+    async fn an_event_that_is_pending_again_beneath_its_conversation_is_found_and_named(shop) {
+        let (event, conversation, _) = shop.answered(ANNA).await;
+        let id = shop.id(event.uuid());
+        shop.execute(format!("UPDATE inbox SET state = 'pending', ended_at = NULL WHERE id = {id}")).await;
+        assert_found(&shop, &[&format!("conversation {conversation} counts 0 pending messages and has 1")]).await;
+    }
+
+    async fn a_counter_that_was_turned_is_found_and_named(shop) {
+        let (_, conversation, _) = shop.answered(ANNA).await;
+        let id = shop.id(conversation.uuid());
+        shop.execute(format!("UPDATE conversation SET tail = tail + 2 WHERE id = {id}")).await;
+        assert_found(&shop, &[&format!("conversation {conversation} counts 2 pending messages and has 0")]).await;
+    }
+
+    async fn a_dead_event_without_a_dead_letter_is_found_and_named(shop) {
+        let (event, conversation) = shop.say(ANNA, "hello").await;
+        let claim = shop.claim_quiet(conversation).await;
+        let letter = shop.letter(&claim, event);
+        shop.commit(&claim, &[(event, End::Dead, Some("parked"))], &[], None, &[letter]).await;
+        shop.assert_balanced().await;
+        shop.execute("DELETE FROM dead".to_owned()).await;
+        assert_found(&shop, &[&format!("event {event} is dead, and no dead letter says why")]).await;
+    }
+
+    async fn a_send_in_a_state_that_nobody_knows_is_found_and_named(shop) {
+        let (_, _, send) = shop.answered(ANNA).await;
+        shop.execute("UPDATE outbox SET state = 'flying'".to_owned()).await;
+        assert_found(&shop, &[&format!("send {send} is in the unknown state 'flying'")]).await;
+    }
+
+    async fn an_event_that_vanished_beneath_its_duplicate_is_found_and_named(shop) {
+        let (event, _, _) = shop.answered(ANNA).await;
+        let mut again = shop.arrival(ANNA, super::text("again"));
+        again.header.event_id = event;
+        again.inbound.event_id = event;
+        shop.admit(&again).await;
+        shop.assert_balanced().await;
+        shop.execute(format!("DELETE FROM inbox WHERE id = {}", shop.id(event.uuid()))).await;
+        assert_found(&shop, &[&format!("event {event} has a duplicate and is not in the inbox itself")]).await;
+    }
+
     async fn the_ledger_names_every_state_and_counts_each_event_once(shop) {
         let (_, conversation, _) = shop.answered(ANNA).await;
         shop.deliver(conversation).await;

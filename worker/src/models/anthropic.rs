@@ -82,6 +82,7 @@ fn read(body: &Value) -> Result<Answer, ModelError> {
             .map(|fresh| fresh.saturating_add(cached.unwrap_or(0)).saturating_add(written.unwrap_or(0))),
         tokens_out: tokens(&usage["output_tokens"]),
         tokens_cached: cached,
+        cut: body["stop_reason"] == "max_tokens",
     })
 }
 
@@ -98,6 +99,8 @@ mod tests {
         ]);
         let answer = read(&json!({ "content": blocks, "stop_reason": "end_turn" })).unwrap();
         assert_eq!(answer.text, "We open at nine.");
+        assert!(!answer.cut);
+        assert!(read(&json!({ "content": blocks, "stop_reason": "max_tokens" })).unwrap().cut);
         assert_eq!((answer.tokens_in, answer.tokens_out, answer.tokens_cached), (None, None, None));
     }
 

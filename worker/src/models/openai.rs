@@ -82,6 +82,7 @@ fn read(body: &Value) -> Result<Answer, ModelError> {
         tokens_in: tokens(&usage["prompt_tokens"]),
         tokens_out: tokens(&usage["completion_tokens"]),
         tokens_cached: tokens(&usage["prompt_tokens_details"]["cached_tokens"]),
+        cut: choice["finish_reason"] == "length",
     })
 }
 
@@ -96,6 +97,14 @@ mod tests {
         assert_eq!(key("https://shop.openai.azure.com/openai/v1"), "max_completion_tokens");
         assert_eq!(key("http://127.0.0.1:8000/v1"), "max_tokens");
         assert_eq!(key("https://api.openai.com.example.com/v1"), "max_tokens");
+    }
+
+    #[test]
+    fn an_answer_that_the_token_limit_cut_says_so() {
+        let said =
+            |reason: &str| json!({ "choices": [{ "message": { "content": "We open" }, "finish_reason": reason }] });
+        assert!(read(&said("length")).unwrap().cut);
+        assert!(!read(&said("stop")).unwrap().cut);
     }
 
     #[test]

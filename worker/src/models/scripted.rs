@@ -72,7 +72,7 @@ impl Model for Scripted {
         let unanswered = prompt.lines().iter().rev().take_while(|line| line.role() == Role::Customer);
         let texts: Vec<&str> = unanswered.map(PromptLine::text).collect();
         let text = reply(language(&texts.join(" ")), texts.len().max(1));
-        Ok(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None })
+        Ok(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false })
     }
 }
 

@@ -83,6 +83,9 @@ fn refusal(status: u16, retry_after: Option<Duration>, body: &Value) -> ModelErr
     let word = |key: &str| error[key].as_str().unwrap_or_default().to_lowercase();
     let (code, kind, message) = (word("code"), word("type"), word("message"));
     let says = |words: &[&str]| words.iter().any(|word| code == *word || kind == *word);
+    if says(&["insufficient_quota", "billing_error"]) || message.contains("credit balance is too low") {
+        return ModelError::QuotaExhausted;
+    }
     if status == 429 || says(&["rate_limit_error", "rate_limit_exceeded"]) {
         return ModelError::RateLimited { retry_after };
     }
@@ -160,6 +163,8 @@ mod tests {
         let none = Value::Null;
         let rows = [
             (429, none.clone(), ModelError::RateLimited { retry_after: wait }),
+            (429, coded("insufficient_quota"), ModelError::QuotaExhausted),
+            (400, said("Your credit balance is too low to access the API."), ModelError::QuotaExhausted),
             (500, none.clone(), ModelError::Overloaded { status: 500, retry_after: wait }),
             (529, none.clone(), ModelError::Overloaded { status: 529, retry_after: wait }),
             (

@@ -17,7 +17,8 @@ use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{OnUnknown, Policy, Rule, rules};
+use super::{AfterDead, OnUnknown, Policy, Rule, rules};
+use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
 
@@ -25,6 +26,8 @@ type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
 #[serde(deny_unknown_fields)]
 struct Written {
     assistant: Assistant,
+    #[serde(default)]
+    after_dead: BTreeMap<Spanned<String>, AfterDead>,
     #[serde(default)]
     facts: Option<Spanned<BTreeMap<String, String>>>,
     cues: Spanned<PerLocale<Vec<String>>>,
@@ -123,6 +126,7 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
     let locales = assistant.locales.get_ref();
     let facts = facts(written.facts.as_ref(), problems);
     let cues = cues(&written.cues, locales, problems);
+    let after_dead = after_dead(&written.after_dead, problems);
     let texts = Texts {
         templates: templates(&written.texts, locales, problems),
         media: media(&written.media, locales, problems),
@@ -138,6 +142,7 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         max_output_tokens: *assistant.max_output_tokens.get_ref(),
         history_tokens: *assistant.history_tokens.get_ref(),
         on_unknown: assistant.on_unknown,
+        after_dead,
         facts,
         cues,
         texts,
@@ -145,6 +150,21 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         file: String::new(),
         fixtures: Vec::new(),
     })
+}
+
+/// What is written for each class; `default` speaks for the others.
+fn after_dead(
+    written: &BTreeMap<Spanned<String>, AfterDead>,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<Class, AfterDead> {
+    let class = |word: &str| Class::ALL.into_iter().find(|class| class.as_str() == word);
+    for (name, _) in written.iter().filter(|(name, _)| name.get_ref() != "default" && class(name.get_ref()).is_none()) {
+        let known = Class::ALL.map(Class::as_str).join(", ");
+        problems.at(&name.span(), format!("unknown class '{}'; 'after_dead' knows default, {known}", name.get_ref()));
+    }
+    let said = |word: &str| written.iter().find(|(name, _)| name.get_ref() == word).map(|(_, after)| *after);
+    let rest = said("default").unwrap_or(AfterDead::Park);
+    Class::ALL.into_iter().map(|class| (class, said(class.as_str()).unwrap_or(rest))).collect()
 }
 
 fn facts(written: Option<&Spanned<BTreeMap<String, String>>>, problems: &mut Problems<'_>) -> BTreeMap<String, String> {

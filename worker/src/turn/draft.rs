@@ -5,19 +5,22 @@ use std::time::Instant;
 use common::domain::Speaker;
 use common::metrics as names;
 use common::shutdown::Stop;
+use common::steps::{self, Step};
 use common::store::{AttemptEnd, HandBack, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
 use super::{Pass, Turn};
 use crate::models::{Answer, ModelError};
+use crate::outages::{self, Leave};
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
 use crate::pipeline::llm::{self, Draft};
 use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::recovery::breaker::Report;
 
 /// Lines of history looked at; the policy's token budget then decides how many the model sees.
-const HISTORY_LINES: usize = 200;
+pub(crate) const HISTORY_LINES: usize = 200;
 
 /// How asking the model ended.
 enum Asked {
@@ -32,9 +35,13 @@ enum Asked {
 impl Turn<'_> {
     /// The assistant's way: ask, approve, commit.
     pub(super) async fn answer(mut self, plan: Plan, questions: &[Screened], stop: Stop) -> Result<Pass, StoreError> {
+        let leave = match self.desk.outages.model().enter() {
+            Ok(leave) => leave,
+            Err(held) => return self.held_up(held).await,
+        };
         let history = self.history().await?;
         let prompt = Prompt::build(self.desk.guardrails.policy(), &history, questions);
-        match self.ask(&prompt, stop).await? {
+        match self.ask(&prompt, leave, stop).await? {
             Asked::Answered(answer) => match Draft::from_answer(&answer) {
                 Ok(draft) => self.approve(plan, &draft).await,
                 Err(error) => self.failed(&error).await,
@@ -60,18 +67,29 @@ impl Turn<'_> {
         Ok(past.collect())
     }
 
-    async fn ask(&mut self, prompt: &Prompt, stop: Stop) -> Result<Asked, StoreError> {
+    async fn ask(&mut self, prompt: &Prompt, leave: Leave, stop: Stop) -> Result<Asked, StoreError> {
         let (desk, claim) = (self.desk, self.claim);
         let (model, hash) = (desk.model.name(), prompt.hash());
         if let Some(text) = desk.store.paid_answer(claim, model, &hash).await? {
             self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": "stored_answer" }));
-            return Ok(Asked::Answered(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None }));
+            let (tokens_in, tokens_out, tokens_cached) = (None, None, None);
+            return Ok(Asked::Answered(Answer { text, tokens_in, tokens_out, tokens_cached, cut: false }));
         }
         let attempt = desk.store.begin_attempt(claim, model, &hash).await?;
+        steps::reached(Step::TurnAttempted);
         let begun = Instant::now();
         let asked = self.call(prompt, stop).await;
         let taken = begun.elapsed();
+        leave.report(match &asked {
+            Asked::Answered(_) => Report::Answered,
+            Asked::Failed(error) => outages::of_model(error),
+            Asked::Drained | Asked::Lost => Report::Nothing,
+        });
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnAnswered);
+        }
         let word = match &asked {
+            Asked::Answered(answer) if answer.cut => "answered_cut",
             Asked::Answered(_) => "answered",
             Asked::Failed(error) => error.word(),
             Asked::Drained => "drained",
@@ -89,6 +107,9 @@ impl Turn<'_> {
             Asked::Failed(_) | Asked::Drained | Asked::Lost => AttemptEnd::Failed(word),
         };
         desk.store.end_attempt(claim, attempt, end).await?;
+        if matches!(asked, Asked::Answered(_)) {
+            steps::reached(Step::TurnStored);
+        }
         Ok(asked)
     }
 
@@ -98,6 +119,8 @@ impl Turn<'_> {
         let call = llm::ask(&*self.desk.model, prompt, deadline);
         tokio::pin!(call);
         let mut watch = tokio::time::interval(self.desk.timing.renewal);
+        // A process that slept for hours asks once, not once for every renewal it missed.
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         watch.tick().await;
         loop {
             tokio::select! {

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
-use common::store::{Commit, HandBack, NewDead, NewSend, StoreError};
+use common::steps::{self, Step};
+use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewSend, Retry, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
 use super::{Pass, Turn, floor_after};
 use crate::models::ModelError;
+use crate::outages;
 use crate::pipeline::guardrails::Approved;
 use crate::pipeline::handoff::Plan;
-use crate::policy::Notice;
+use crate::policy::{AfterDead, Notice};
+use crate::recovery::breaker::Held;
 use crate::recovery::{self, Class, Decision, Failure};
 
 /// Everything that a commit of this turn says, apart from the claim.
@@ -20,6 +23,7 @@ struct Ending<'a> {
     ends: Vec<(EventId, End, Option<&'static str>)>,
     sends: Vec<NewSend>,
     dead: Vec<NewDead>,
+    hold: bool,
     floor: Option<common::domain::Floor>,
     outcome: &'static str,
     model: Option<&'a str>,
@@ -42,6 +46,7 @@ impl Turn<'_> {
             ends: plan.ends().into_iter().map(|(event, end)| (event, end, None)).collect(),
             sends: sends.unwrap_or_default(),
             dead: Vec::new(),
+            hold: false,
             floor: floor_after(plan.route()),
             outcome,
             model,
@@ -54,7 +59,7 @@ impl Turn<'_> {
     /// several, only the first in ingress order: the culprit is found by trying singly.
     pub(super) async fn park(mut self, class: Class, error: &str) -> Result<Pass, StoreError> {
         if self.taken.len() > 1 && class != Class::Crash {
-            return self.retry(Duration::ZERO, 0, true).await;
+            return self.retry(Duration::ZERO, 0, true, (class, error)).await;
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
         self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
@@ -66,6 +71,7 @@ impl Turn<'_> {
             ends: culprits.iter().map(|event| (*event, End::Dead, Some("parked"))).collect(),
             sends: self.desk.parts(&self.claim.source, &notice, "failure", self.trace),
             dead,
+            hold: guardrails.policy().after_dead(class) == AfterDead::Hold,
             floor: None,
             outcome: "parked",
             model: None,
@@ -99,18 +105,78 @@ impl Turn<'_> {
         let failure = Failure::of_model(error, self.taken.len());
         let age = self.claim.at.since(self.claim.waiting_since);
         let attempts = u32::try_from(self.claim.attempts + 1).unwrap_or(u32::MAX);
-        match recovery::decide(&failure, attempts, age, rand::random()) {
-            Decision::RetryAfter(after) => self.retry(after, 1, false).await,
+        match recovery::decide(&failure, attempts, age, (self.desk.dice)()) {
+            Decision::RetryAfter(after) => self.retry(after, 1, false, (failure.class, &error.to_string())).await,
             // Held, not tried: what is everybody's trouble costs no message an attempt.
-            Decision::Hold(after) | Decision::Pause(after) => self.retry(after, 0, false).await,
-            Decision::OneByOne(after) | Decision::Alone(after) => self.retry(after, 0, true).await,
+            Decision::Hold(after) | Decision::Pause(after) => {
+                self.held_after(after, (failure.class, &error.to_string())).await
+            }
+            Decision::OneByOne(after) | Decision::Alone(after) => {
+                self.retry(after, 0, true, (failure.class, &error.to_string())).await
+            }
             Decision::DeadLetter(_) => self.park(failure.class, &error.to_string()).await,
         }
     }
 
-    async fn retry(self, after: Duration, counted: i64, one_by_one: bool) -> Result<Pass, StoreError> {
+    /// The model is out, so it is not called, for as long as a message may wait at all.
+    pub(super) async fn held_up(self, held: Held) -> Result<Pass, StoreError> {
+        let failure = Failure::of_class(held.class, self.taken.len());
+        let age = self.claim.at.since(self.claim.waiting_since);
+        match recovery::decide(&failure, 1, age, (self.desk.dice)()) {
+            Decision::DeadLetter(_) => {
+                self.park(held.class, "the model was out for as long as a message may wait").await
+            }
+            Decision::RetryAfter(_)
+            | Decision::Hold(_)
+            | Decision::OneByOne(_)
+            | Decision::Alone(_)
+            | Decision::Pause(_) => {
+                let at = self.desk.store.now().await? + outages::patience(held, (self.desk.dice)());
+                // Nobody was asked, so there is no failed attempt to write down.
+                let back = HandBack::Retry { at, counted: 0, one_by_one: false };
+                let ours = self.desk.store.hand_back(self.claim, back).await?;
+                Ok(self.kept(ours, at))
+            }
+        }
+    }
+
+    /// The failure is everybody's trouble: the model's gate wakes what waits for it; where none holds, time does.
+    async fn held_after(self, after: Duration, (class, error): (Class, &str)) -> Result<Pass, StoreError> {
+        let Some(held) = self.desk.outages.model().holding() else {
+            return self.retry(after, 0, false, (class, error)).await;
+        };
+        let after = after.max(outages::patience(held, (self.desk.dice)()));
         let at = self.desk.store.now().await? + after;
-        self.desk.store.hand_back(self.claim, HandBack::Retry { at, counted, one_by_one }).await?;
+        let ours = self.hand_back_failed(Retry { at, counted: 0, one_by_one: false }, class, error).await?;
+        Ok(self.kept(ours, at))
+    }
+
+    /// Waits for the model's gate, which wakes it; the claim has been handed back.
+    fn kept(&self, ours: bool, at: Micros) -> Pass {
+        if ours {
+            self.desk.outages.model().keep(self.claim.conversation, at);
+        }
+        metrics::counter!(names::TURNS, "outcome" => "held").increment(1);
+        tracing::debug!({ field::OUTCOME } = "held", "the turn waits for its model");
+        Pass::HandedBack
+    }
+
+    /// Hands the claim back and writes the failed attempt down, in one commit.
+    async fn hand_back_failed(&self, retry: Retry, class: Class, error: &str) -> Result<bool, StoreError> {
+        let (events, error) = (self.events(), recovery::normalise(error));
+        let failure = NewFailure { events: &events, class: class.as_str(), error: &error };
+        self.desk.store.retry(self.claim, retry, failure).await
+    }
+
+    async fn retry(
+        self,
+        after: Duration,
+        counted: i64,
+        one_by_one: bool,
+        (class, error): (Class, &str),
+    ) -> Result<Pass, StoreError> {
+        let at = self.desk.store.now().await? + after;
+        self.hand_back_failed(Retry { at, counted, one_by_one }, class, error).await?;
         self.desk.turns.ring(self.claim.conversation, after);
         let outcome = if counted == 0 { "held" } else { "retried" };
         metrics::counter!(names::TURNS, "outcome" => outcome).increment(1);
@@ -131,6 +197,7 @@ impl Turn<'_> {
             ends: &ending.ends,
             sends: &ending.sends,
             dead: &ending.dead,
+            hold: ending.hold,
             floor: ending.floor,
             outcome: ending.outcome,
             policy: self.desk.guardrails.policy().version(),
@@ -140,27 +207,35 @@ impl Turn<'_> {
             trace: self.trace,
             path: &path,
         });
-        let Some(committed) = committed.await? else { return self.lost().await };
+        let committed = match committed.await? {
+            CommitOutcome::Committed(committed) => committed,
+            CommitOutcome::FloorMoved => return Ok(self.floor_moved()),
+            CommitOutcome::Zombie => return Ok(Pass::Zombie),
+        };
+        steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
         }
         self.report(&ending, committed.at);
         Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {
             let quiet = settle_at.since(claim.at);
-            (claim, quiet)
+            Box::new((claim, quiet))
         })))
     }
 
     /// The claim does not stand as it was made. Where only the floor moved the lease is still ours, and renewed for as
-    /// long as we live: it goes back, and the next turn must see the new floor at once.
+    /// long as we live: it goes back.
     pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
+        let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
+        Ok(if ours { self.floor_moved() } else { Pass::Zombie })
+    }
+
+    /// The claim went back because the floor moved: the next turn must see the new one at once.
+    fn floor_moved(&self) -> Pass {
         self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
-        if !self.desk.store.hand_back(self.claim, HandBack::Uncounted).await? {
-            return Ok(Pass::Zombie);
-        }
         metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
         tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
-        Ok(Pass::HandedBack)
+        Pass::HandedBack
     }
 
     fn report(&self, ending: &Ending<'_>, at: Micros) {

@@ -8,6 +8,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
 use super::topology;
+use crate::metrics as names;
 use crate::queue::{QueueError, QueueTiming};
 
 /// lapin's connect has no time limit of its own.
@@ -88,16 +89,28 @@ pub(super) fn refusal(error: &lapin::Error) -> QueueError {
     }
 }
 
-/// What to log about an outage: each kind of trouble once, not every attempt.
-#[derive(Default)]
+/// What to log and count about an outage: each kind of trouble once, not every attempt.
 pub(super) struct Outage {
+    purpose: &'static str,
+    connected: bool,
     told: Option<String>,
     attempts: u32,
 }
 
 impl Outage {
+    /// Of a connection that has not been made yet.
+    pub(super) fn of(purpose: &'static str) -> Self {
+        metrics::gauge!(names::BROKER_CONNECTED, "purpose" => purpose).set(0.0);
+        Self { purpose, connected: false, told: None, attempts: 0 }
+    }
+
     /// Logs trouble that has not been logged since the last good connection.
-    pub(super) fn tell(&mut self, purpose: &str, error: &QueueError) {
+    pub(super) fn tell(&mut self, error: &QueueError) {
+        let purpose = self.purpose;
+        metrics::gauge!(names::BROKER_CONNECTED, "purpose" => purpose).set(0.0);
+        if std::mem::take(&mut self.connected) {
+            metrics::counter!(names::BROKER_RECONNECTS, "purpose" => purpose).increment(1);
+        }
         let text = error.to_string();
         if self.told.as_deref() != Some(text.as_str()) {
             match error {
@@ -113,9 +126,10 @@ impl Outage {
     }
 
     /// Forgets it all: the connection is good.
-    pub(super) fn over(&mut self, purpose: &str) {
-        tracing::info!(queue = purpose, "connected to the broker");
-        *self = Self::default();
+    pub(super) fn over(&mut self) {
+        tracing::info!(queue = self.purpose, "connected to the broker");
+        metrics::gauge!(names::BROKER_CONNECTED, "purpose" => self.purpose).set(1.0);
+        *self = Self { purpose: self.purpose, connected: true, told: None, attempts: 0 };
     }
 
     /// How long to wait before the next attempt: 0.1 s doubling to 2 s, with jitter so that a fleet does not knock
@@ -133,12 +147,12 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_to_two_seconds_and_starts_again_after_a_good_connection() {
-        let mut outage = Outage::default();
+        let mut outage = Outage::of("test");
         let pauses: Vec<u128> = (0..8).map(|_| outage.pause().as_millis()).collect();
         assert!((50..=100).contains(&pauses[0]), "{pauses:?}");
         assert!((200..=400).contains(&pauses[2]), "{pauses:?}");
         assert!((1_000..=2_000).contains(&pauses[7]), "{pauses:?}");
-        outage.over("test");
+        outage.over();
         assert!(outage.pause() <= Duration::from_millis(100));
     }
 }

@@ -1,11 +1,11 @@
-//! A consuming connection: topology, then prefetch, then the consumer, every time anew.
+//! A consuming connection: topology, then prefetch, then the consumer, every time anew. While it is idle the broker is
+//! asked about it (`watch`), and whatever is found wrong builds all of it anew.
 //!
 //! A delivery holds its channel open, so that what is out may still be settled after the consumer was closed. A
 //! message that goes to a retry tier or to the dead queue is published there and confirmed before it is acked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
@@ -18,15 +18,15 @@ use tokio::sync::mpsc;
 use super::connection::{self, Broker, CHECK, Link, Outage};
 use super::publishing::{ATTEMPTS, Letter, Publishing, TRACE};
 use super::{ANSWER, topology};
+use crate::metrics as names;
 use crate::queue::{ABANDONED, Consumer, Delivery, Lane, QueueError, Settle, Tier};
 use crate::shutdown::Stop;
 
-const PURPOSE: &str = "consuming";
+mod watch;
+
+use watch::{CANCELLED, Finding, LOOK, Token, Watch};
+
 const TAG: &str = "handrail";
-/// After how long without work a consumer takes a fresh channel. When a queue is deleted and at once made again (by a
-/// publisher that missed it, or another worker), the broker may leave a consumer attached without a word and let its
-/// deliveries fall: nothing that can be asked shows it, and only the end of its channel gives them back.
-const QUIET: Duration = Duration::from_secs(5);
 
 /// A consumer of one queue.
 pub(super) struct RabbitConsumer {
@@ -38,7 +38,7 @@ impl RabbitConsumer {
     pub(super) fn start(broker: Broker, publishing: Arc<Publishing>, lane: Lane, prefetch: u16, stop: Stop) -> Self {
         let prefetch = prefetch.max(1);
         let (sender, received) = mpsc::channel(usize::from(prefetch));
-        tokio::spawn(Feed { broker, lane, prefetch, received: sender }.supervise(stop));
+        tokio::spawn(Feed { broker, lane, prefetch, token: Token::new(), received: sender }.supervise(stop));
         Self { received, publishing }
     }
 
@@ -89,12 +89,20 @@ struct Feed {
     broker: Broker,
     lane: Lane,
     prefetch: u16,
+    token: Token,
     received: mpsc::Sender<(Received, Arc<Channel>)>,
 }
 
 impl Feed {
+    const fn purpose(&self) -> &'static str {
+        match self.lane {
+            Lane::Work => "consuming work",
+            Lane::Dead => "consuming dead",
+        }
+    }
+
     async fn supervise(self, mut stop: Stop) {
-        let mut outage = Outage::default();
+        let mut outage = Outage::of(self.purpose());
         loop {
             let attempt = tokio::select! {
                 attempt = self.open() => attempt,
@@ -102,15 +110,15 @@ impl Feed {
                 () = stop.wait() => return,
             };
             let error = match attempt {
-                Ok((mut link, consumer)) => {
-                    outage.over(PURPOSE);
-                    let Some(error) = self.serve(&mut link, consumer, &mut stop).await else { return };
+                Ok((link, consumer)) => {
+                    outage.over();
+                    let Some(error) = self.serve(&link, consumer, &mut stop).await else { return };
                     connection::close(&link.connection).await;
                     error
                 }
                 Err(error) => error,
             };
-            outage.tell(PURPOSE, &error);
+            outage.tell(&error);
             tokio::select! {
                 () = tokio::time::sleep(outage.pause()) => {}
                 () = self.received.closed() => return,
@@ -120,7 +128,7 @@ impl Feed {
     }
 
     async fn open(&self) -> Result<(Link, lapin::Consumer), QueueError> {
-        let link = self.broker.link(PURPOSE).await?;
+        let link = self.broker.link(self.purpose()).await?;
         let consumer = self.consume(&link.channel).await?;
         Ok((link, consumer))
     }
@@ -129,8 +137,9 @@ impl Feed {
     async fn consume(&self, channel: &Channel) -> Result<lapin::Consumer, QueueError> {
         let consume = async {
             channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-            let (queue, options) = (topology::lane(self.lane).into(), BasicConsumeOptions::default());
-            channel.basic_consume(queue, TAG.into(), options, FieldTable::default()).await
+            let (queue, options) = (topology::lane(self.lane), BasicConsumeOptions::default());
+            self.token.attach(channel, queue).await?;
+            channel.basic_consume(queue.into(), TAG.into(), options, FieldTable::default()).await
         };
         match tokio::time::timeout(ANSWER, consume).await {
             Ok(consumer) => consumer.map_err(|error| connection::refusal(&error)),
@@ -138,23 +147,13 @@ impl Feed {
         }
     }
 
-    /// A fresh channel and consumer in the place of an idle one.
-    async fn refresh(&self, link: &mut Link) -> Result<lapin::Consumer, QueueError> {
-        let late = || QueueError::Unavailable(format!("no channel within {ANSWER:?}"));
-        let opened = tokio::time::timeout(ANSWER, link.connection.create_channel()).await.map_err(|_| late())?;
-        let old = std::mem::replace(&mut link.channel, opened.map_err(|error| connection::refusal(&error))?);
-        let closed = tokio::time::timeout(ANSWER, old.close(200, "idle".into())).await.map_err(|_| late())?;
-        closed.map_err(|error| connection::refusal(&error))?;
-        self.consume(&link.channel).await
-    }
-
     /// Hands over deliveries until the connection is no longer good, and says why; None when nobody wants more.
-    async fn serve(&self, link: &mut Link, mut consumer: lapin::Consumer, stop: &mut Stop) -> Option<QueueError> {
+    async fn serve(&self, link: &Link, mut consumer: lapin::Consumer, stop: &mut Stop) -> Option<QueueError> {
         let lost = |why: &str| Some(QueueError::Unavailable(why.to_owned()));
         let mut events = Box::pin(link.connection.events_listener());
         let mut check = tokio::time::interval(CHECK);
-        let mut quiet = tokio::time::interval(QUIET);
-        let mut watch = Watch::over(&link.channel);
+        let mut look = tokio::time::interval(LOOK);
+        let mut watch = Watch::over(&link.channel, topology::lane(self.lane), self.prefetch);
         loop {
             tokio::select! {
                 delivery = consumer.next() => match delivery {
@@ -163,13 +162,10 @@ impl Feed {
                         give_back(&unsent.0.0.acker).await;
                     },
                     Some(Err(error)) => return Some(connection::refusal(&error)),
-                    None => return lost("the broker ended the consumer: was its queue deleted?"),
+                    None => return Some(self.rebuild(CANCELLED)),
                 },
-                _ = quiet.tick() => if watch.idle() {
-                    match self.refresh(link).await {
-                        Ok(fresh) => (consumer, watch) = (fresh, Watch::over(&link.channel)),
-                        Err(error) => return Some(error),
-                    }
+                _ = look.tick() => if let Some(found) = watch.look(&link.connection, &self.token).await {
+                    return Some(self.rebuild(found));
                 },
                 event = events.next() => match event {
                     Some(Event::Error(error)) => return Some(connection::refusal(&error)),
@@ -178,12 +174,16 @@ impl Feed {
                 },
                 _ = check.tick() => if !link.connection.status().connected() || !link.channel.status().connected() {
                     return lost("the connection or its channel was closed");
+                } else if let Some(found) = watch.count() {
+                    return Some(self.rebuild(found));
                 },
                 () = self.received.closed() => {
+                    self.token.remove(&link.channel).await;
                     cancel(link, consumer).await;
                     return None;
                 }
                 () = stop.wait() => {
+                    self.token.remove(&link.channel).await;
                     connection::close(&link.connection).await;
                     return None;
                 }
@@ -192,26 +192,12 @@ impl Feed {
     }
 }
 
-/// Whether a consumer gets and holds anything.
-struct Watch {
-    /// Shared with every delivery that is out.
-    channel: Arc<Channel>,
-    delivered: bool,
-}
-
-impl Watch {
-    fn over(channel: &Channel) -> Self {
-        Self { channel: Arc::new(channel.clone()), delivered: false }
-    }
-
-    fn delivered(&mut self) -> Arc<Channel> {
-        self.delivered = true;
-        self.channel.clone()
-    }
-
-    /// Whether nothing has come since the last look and nothing is out.
-    fn idle(&mut self) -> bool {
-        !std::mem::take(&mut self.delivered) && Arc::strong_count(&self.channel) == 1
+impl Feed {
+    /// What is found wrong with the consumer ends its connection, which gives back all that was delivered over it.
+    fn rebuild(&self, (word, told): Finding) -> QueueError {
+        let queue = topology::lane(self.lane);
+        metrics::counter!(names::CONSUMERS_REBUILT, "queue" => queue, "reason" => word).increment(1);
+        QueueError::Unavailable(told.to_owned())
     }
 }
 

@@ -131,12 +131,12 @@ impl Publishing {
 }
 
 async fn supervise(broker: Broker, state: watch::Sender<State>, health: Arc<Health>, mut stop: Stop) {
-    let mut outage = Outage::default();
+    let mut outage = Outage::of(PURPOSE);
     loop {
         let attempt = tokio::select! { attempt = open(&broker) => attempt, () = stop.wait() => return };
         let error = match attempt {
             Ok(link) => {
-                outage.over(PURPOSE);
+                outage.over();
                 health.late.store(0, Ordering::Relaxed);
                 let error = serve(&link, &state, &health, &mut stop).await;
                 state.send_replace(State::Down);
@@ -152,7 +152,7 @@ async fn supervise(broker: Broker, state: watch::Sender<State>, health: Arc<Heal
             QueueError::Configuration(told) => State::Refused(told.clone()),
             QueueError::Unavailable(_) => State::Down,
         });
-        outage.tell(PURPOSE, &error);
+        outage.tell(&error);
         tokio::select! { () = tokio::time::sleep(outage.pause()) => {}, () = stop.wait() => return }
     }
 }

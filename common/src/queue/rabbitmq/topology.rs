@@ -10,7 +10,7 @@ use lapin::{Channel, ExchangeKind};
 
 use crate::queue::{Lane, Tier};
 
-/// The one exchange.
+/// The one exchange that messages go by.
 pub(super) const EXCHANGE: &str = "handrail";
 /// Events to take in.
 pub(super) const WORK: &str = "handrail.work";

@@ -96,6 +96,10 @@ fn words(shown: &Value) -> String {
             text += &format!(", {label} {}", get(key));
         }
     }
+    if shown["held"] == true {
+        let letter = get("held_by");
+        text += &format!(", held for dead letter {letter} until it is replayed or discarded, or `conversation return`");
+    }
     text += &format!("; {} pending, {} ended\n", get("pending"), get("ended"));
     text += &match shown["party"].is_null() {
         true => "with a customer whose address is sealed (--reveal shows it, and the audit remembers)\n".to_owned(),

@@ -1,144 +1,241 @@
-//! A dead letter once more. A message goes back to its conversation; bytes that could not be read are read again and
-//! queued as if they had just come in. Whatever is refused changes nothing.
+//! `dead replay`: letters once more, after the cause is mended.
+//!
+//! The selection is frozen before anything runs, so that nothing that dies later joins. Letters go back to their
+//! conversations at a set rate, or in growing steps that halt when too much fails, and each counts as done only when a
+//! worker has ended it. Everything is in the store: interrupt it anywhere and resume it from any console.
 
-use std::time::Duration;
+mod drive;
+mod handing;
+mod ladder;
+mod pace;
+pub(super) mod rehearse;
+mod report;
 
 use clap::Args;
-use common::config::Source;
-use common::domain::{DeadId, DeadState, Event, Inbound, InstanceId, Micros, SourceName};
-use common::envelope::{Envelope, Header};
-use common::providers;
-use common::queue::{PublishError, Publisher};
-use common::store::{DeadLetter, ReplayRefused, Store};
-use common::trace::TraceContext;
-use serde_json::json;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use common::domain::{ReplayId, ReplayMode, ReplayState};
+use common::store::{DeadFilter, NewReplay, Replay as Kept, ReplayRefused, Store};
+use serde_json::Value;
 
-use crate::commands::Actor;
+use super::select::Chosen;
+use super::{NO_REASON, brief, letters};
+use crate::commands::actor_or_user;
+use crate::consent;
 use crate::context::{Context, Settings};
 use crate::failure::{Answer, Failure};
+use crate::output;
+use drive::Drive;
+use ladder::Threshold;
+use pace::Rate;
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list"
+)]
 pub(crate) struct Replay {
-    /// The dead letter
-    id: DeadId,
     #[command(flatten)]
-    actor: Actor,
+    chosen: Chosen,
+    /// Say what would become of each letter with this build and policy; change nothing, send nothing
+    #[arg(long, conflicts_with_all = ["resume", "cancel", "list", "ladder", "rate"])]
+    dry_run: bool,
+    /// With --dry-run: show what would be said; the audit remembers that you looked
+    #[arg(long, requires = "dry_run")]
+    reveal: bool,
+    /// Letters in a time, such as 5/s or 300/m; without it as fast as the workers go
+    #[arg(long, value_parser = Rate::parse)]
+    rate: Option<Rate>,
+    /// In growing steps of 1, 5, 25, 100 and the rest; halts when too many of a step fail
+    #[arg(long)]
+    ladder: bool,
+    /// With --ladder: the most of a step that may fail, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = Threshold::DEFAULT, value_parser = Threshold::parse)]
+    halt_over: Threshold,
+    /// How: a new answer, the refused reply once more as it was approved, or a note for the record and no send
+    #[arg(long = "as", value_name = "HOW", default_value = "regenerate", value_parser = mode())]
+    mode: ReplayMode,
+    /// With --as note: the note
+    #[arg(long)]
+    note: Option<String>,
+    /// Why, for the audit
+    #[arg(long, default_value = NO_REASON)]
+    why: String,
+    /// Who acts, as the audit will name them [default: $USER, or "operator"]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Go on with a replay that was interrupted or halted
+    #[arg(long, value_name = "REPLAY", conflicts_with_all = ["cancel", "list"])]
+    resume: Option<ReplayId>,
+    /// End a replay; what it has not begun is free again
+    #[arg(long, value_name = "REPLAY", conflicts_with = "list")]
+    cancel: Option<ReplayId>,
+    /// List replays, as `dead replays`
+    #[arg(long)]
+    list: bool,
 }
 
-/// The class of a webhook that could not be read.
-const UNPARSED: &str = "unparsed";
-/// What stands where an ingress names the secret that proved a webhook: this one was proved when it came in.
-const REPLAYED: &str = "replayed";
-const PUBLISH_TRIES: usize = 50;
-const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
+#[derive(Debug, Args)]
+pub(crate) struct Replays {
+    /// Only those that are under way or halted
+    #[arg(long)]
+    open: bool,
+}
 
 impl From<ReplayRefused> for Failure {
     fn from(refused: ReplayRefused) -> Self {
         match refused {
-            ReplayRefused::NotOpen(..) | ReplayRefused::NothingLeft(_) => Self::found(refused.to_string()),
             ReplayRefused::Store(error) => error.into(),
+            ReplayRefused::Empty
+            | ReplayRefused::Letters(_)
+            | ReplayRefused::NotOpen(..)
+            | ReplayRefused::NothingLeft(_) => Self::found(refused.to_string()),
+            ReplayRefused::Impossible(why) => Self::cannot_run(why),
         }
     }
+}
+
+/// A way of replaying, by the word that people write.
+fn mode() -> impl TypedValueParser<Value = ReplayMode> {
+    let words = ["regenerate", "send-stored", "note"];
+    PossibleValuesParser::new(words).try_map(|word| word.replace('-', "_").parse::<ReplayMode>())
 }
 
 impl Replay {
     pub(super) async fn run(&self, context: &Context) -> Answer {
+        if self.list {
+            return Replays { open: false }.run(context).await;
+        }
         let settings = context.settings()?;
         let store = settings.open_store().await?;
-        let letter = store.dead_letter(self.id).await?;
-        let who = self.actor.name();
-        if letter.class == UNPARSED {
-            let events = self.read_again(&settings, &store, &letter, &who).await?;
-            let value = json!({"id": self.id, "state": DeadState::Resolved.as_str(), "events": events});
-            let words = || format!("Read: {} event(s) queued anew; dead letter {} is resolved.", events.len(), self.id);
-            context.output.object(&value, words);
-        } else {
-            let conversation = store.replay(self.id, &who).await?;
-            let state = DeadState::Replaying.as_str();
-            let value = json!({"id": self.id, "state": state, "conversation": conversation});
-            let words = || format!("Its messages are back in conversation {conversation}; a worker will answer them.");
-            context.output.object(&value, words);
+        if let Some(id) = self.cancel {
+            return self.cancel(context, &store, id).await;
         }
+        if let Some(id) = self.resume {
+            return self.resume(context, settings, store, id).await;
+        }
+        let filter = self.chosen.filter(&settings, &store).await?;
+        if self.dry_run {
+            return rehearse::run(context, &settings, &store, &filter, self.mode, self.reveal, &self.who()).await;
+        }
+        self.freeze(context, settings, store, &filter).await
+    }
+
+    fn who(&self) -> String {
+        actor_or_user(self.by.as_deref())
+    }
+
+    async fn freeze(&self, context: &Context, settings: Settings, store: Store, filter: &DeadFilter) -> Answer {
+        let count = store.dead_count(filter).await?;
+        if count > 1 {
+            consent::or_ask_on_terminal(self.yes, &format!("{} match. Replay them all?", letters(count)))?;
+        }
+        let new = NewReplay {
+            who: self.who(),
+            why: self.why.clone(),
+            mode: self.mode,
+            note: self.note.clone(),
+            rate_per_second: self.rate.map(Rate::per_second),
+            ladder: self.ladder,
+        };
+        // Without a state the store means open letters, and those of the same call that runs already.
+        let frozen = store.freeze_replay(&DeadFilter { state: None, ..filter.clone() }, &new).await?;
+        let (count, hash, id) = (frozen.count, &frozen.hash, frozen.id);
+        output::say(&match frozen.joined {
+            true => format!("Joined replay {id}: {}, selection {hash}.", letters(count)),
+            false => format!("Replay {id}: {} frozen, selection {hash}.", letters(count)),
+        });
+        let kept = store.replay_of(id).await?;
+        self.drive(context, settings, store, kept, frozen.joined, frozen.joined).await
+    }
+
+    async fn resume(&self, context: &Context, settings: Settings, store: Store, id: ReplayId) -> Answer {
+        let kept = store.replay_of(id).await?;
+        match kept.state {
+            ReplayState::Done | ReplayState::Cancelled => {
+                Err(Failure::found(format!("replay {id} is {}: there is nothing left to resume", kept.state)))
+            }
+            ReplayState::Running | ReplayState::Halted => {
+                let (ended, total, hash) = (kept.progress.ended(), kept.progress.total, &kept.hash);
+                output::say(&format!("Replay {id}: {ended} of {} ended so far, selection {hash}.", letters(total)));
+                self.reopen(&store, &kept).await?;
+                self.drive(context, settings, store, kept, true, false).await
+            }
+        }
+    }
+
+    /// A halted replay runs again, by asking for the same once more.
+    async fn reopen(&self, store: &Store, kept: &Kept) -> Answer {
+        if kept.state != ReplayState::Halted {
+            return Ok(());
+        }
+        let new = NewReplay {
+            who: self.who(),
+            why: self.why.clone(),
+            mode: kept.mode,
+            note: (kept.mode == ReplayMode::Note).then(|| NO_REASON.to_owned()),
+            rate_per_second: kept.rate_per_second,
+            ladder: kept.ladder,
+        };
+        let frozen = store.freeze_replay(&kept.filter, &new).await?;
+        if frozen.id == kept.id { Ok(()) } else { Err(Failure::found(format!("replay {} is gone", kept.id))) }
+    }
+
+    async fn drive(
+        &self,
+        context: &Context,
+        settings: Settings,
+        store: Store,
+        kept: Kept,
+        joined: bool,
+        follows: bool,
+    ) -> Answer {
+        let rate = self.rate.or_else(|| kept.rate_per_second.map(Rate::of));
+        let ladder = (self.ladder || kept.ladder).then_some(self.halt_over);
+        let id = kept.id;
+        let drive = Drive::of(&settings, &store, &kept, rate, ladder, follows, self.who());
+        let end = drive.run().await?;
+        report::tell(context, &store, id, joined, end).await
+    }
+
+    async fn cancel(&self, context: &Context, store: &Store, id: ReplayId) -> Answer {
+        let open = store.replay_of(id).await?.progress.waiting;
+        consent::or_ask_on_terminal(self.yes, &format!("Cancel replay {id}? {} not begun.", letters(open)))?;
+        if !store.end_replay(id, ReplayState::Cancelled, &self.who()).await? {
+            return Err(Failure::found(format!("replay {id} had ended already")));
+        }
+        let kept = store.replay_of(id).await?;
+        let value = report::summary(&kept);
+        context.output.object(&value, || {
+            let progress = kept.progress;
+            format!(
+                "Replay {id} is cancelled: {} had ended, {} go on to their end, {} are open again.",
+                progress.ended() - progress.left,
+                progress.running,
+                progress.left
+            )
+        });
         Ok(())
     }
-
-    async fn read_again(
-        &self,
-        settings: &Settings,
-        store: &Store,
-        letter: &DeadLetter,
-        who: &str,
-    ) -> Result<Vec<common::domain::EventId>, Failure> {
-        if letter.state != DeadState::Open {
-            return Err(ReplayRefused::NotOpen(self.id, letter.state).into());
-        }
-        let source = source_of(settings, letter)?;
-        let kept = store.dead_event(letter).await?;
-        let Event::Unparsed { raw, .. } = kept.event else {
-            return Err(Failure::found(format!("dead letter {} holds no bytes to read again", self.id)));
-        };
-        let events = providers::parse_again(source, &raw, kept.provider_id.as_deref());
-        let still = events.iter().find_map(|inbound| match &inbound.event {
-            Event::Unparsed { problem, .. } => Some(problem),
-            _ => None,
-        });
-        if let Some(problem) = still {
-            return Err(Failure::found(format!("still unparsed: {problem}; dead letter {} is unchanged", self.id)));
-        }
-        let received_at = match letter.event_id {
-            Some(event) => store.event(event).await?.0.received_at,
-            None => letter.created_at,
-        };
-        publish(settings, &events, received_at).await?;
-        store.resolve_unparsed(letter, who).await?;
-        Ok(events.iter().map(|inbound| inbound.event_id).collect())
-    }
 }
 
-fn source_of<'a>(settings: &'a Settings, letter: &DeadLetter) -> Result<&'a Source, Failure> {
-    let name = SourceName::parse(&letter.source).map_err(|error| Failure::found(error.to_string()))?;
-    settings.config.sources.get(&name).ok_or_else(|| {
-        Failure::cannot_run(format!(
-            "source '{name}' is not configured here: its provider's parser must be known to replay"
-        ))
-    })
-}
-
-/// Queues events as an ingress would, in its order: they carry the moment at which the bytes first came in.
-async fn publish(settings: &Settings, events: &[Inbound], received_at: Micros) -> Answer {
-    let queue = settings.open_queue().await?;
-    let publisher = queue.publisher().await?;
-    let (instance, trace) = (InstanceId::random(), TraceContext::start());
-    let shared = &settings.keys.shared;
-    for (sequence, inbound) in (1..).zip(events) {
-        let conversation = inbound.party.as_ref().map(|p| shared.pseudonyms.of_conversation(&inbound.source, p));
-        let header = Header {
-            event_id: inbound.event_id,
-            source: inbound.source.clone(),
-            conversation,
-            kind: inbound.event.kind(),
-            received_at,
-            instance,
-            sequence,
-            previous: None,
-            trace,
-            secret: REPLAYED.to_owned(),
-        };
-        let sealed = Envelope::seal(header, inbound, &shared.queue)
-            .map_err(|error| Failure::found(format!("an event cannot be written: {error}")))?;
-        publish_one(publisher.as_ref(), &sealed).await?;
+impl Replays {
+    pub(super) async fn run(&self, context: &Context) -> Answer {
+        let rows: Vec<Value> = context.store().await?.replays(self.open).await?.iter().map(report::summary).collect();
+        let rows = if context.output.json() { rows } else { brief(&rows, &["at"]) };
+        let columns = [
+            ("replay", "id"),
+            ("state", "state"),
+            ("how", "mode"),
+            ("letters", "count"),
+            ("ended", "ended"),
+            ("failed", "failed"),
+            ("by", "who"),
+            ("why", "why"),
+            ("at", "at"),
+        ];
+        context.output.list(&rows, &columns, "No replay yet.");
+        Ok(())
     }
-    queue.close().await;
-    Ok(())
-}
-
-/// A broker that has just been connected may take a moment until it confirms.
-async fn publish_one(publisher: &dyn Publisher, envelope: &Envelope) -> Result<(), PublishError> {
-    for _ in 1..PUBLISH_TRIES {
-        match publisher.publish(envelope).await {
-            Err(PublishError::Disconnected) => tokio::time::sleep(PUBLISH_PAUSE).await,
-            settled => return settled,
-        }
-    }
-    publisher.publish(envelope).await
 }

@@ -19,7 +19,14 @@ fn words(name: &str, stage: &str, action: &str, mode: &str, word: &str) -> Strin
 }
 
 fn draft(text: &str) -> Draft {
-    Draft::from_answer(&Answer { text: text.into(), tokens_in: None, tokens_out: None, tokens_cached: None }).unwrap()
+    Draft::from_answer(&Answer {
+        text: text.into(),
+        tokens_in: None,
+        tokens_out: None,
+        tokens_cached: None,
+        cut: false,
+    })
+    .unwrap()
 }
 
 fn passed(screening: &Screening) -> Option<&str> {

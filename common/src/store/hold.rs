@@ -1,0 +1,47 @@
+//! Holding a conversation: where policy says so, nothing after a dead letter is answered before a person has dealt with
+//! it. What comes in meanwhile is taken in and waits.
+//!
+//! A hold begins in the commit that parks, and names its letter. It ends when that letter is replayed or discarded,
+//! when a person takes the floor, and when one gives the conversation back to the assistant.
+
+use super::dead::NewDead;
+use super::sql::{Tx, args};
+use super::{Store, StoreError};
+use crate::domain::{ConversationId, DeadId};
+
+/// Holds a conversation for the first of these letters. False: there was none to hold it for.
+pub(super) async fn hold(tx: &mut Tx, conversation: ConversationId, letters: &[NewDead]) -> Result<bool, StoreError> {
+    let Some(letter) = letters.first() else { return Ok(false) };
+    // By what it is about and not by its id: a message that dies again reopens the letter that it had.
+    let about = "SELECT id FROM dead WHERE (event_id = $1 OR send_id = $2) AND state = 'open' \
+                 ORDER BY updated_at DESC LIMIT 1";
+    let (event, send) = (letter.event_id.map(|event| event.uuid()), letter.send_id.map(|send| send.uuid()));
+    let Some(row) = tx.maybe(about, args![event, send]).await? else { return Ok(false) };
+    let dead: uuid::Uuid = row.get("id")?;
+    let sql = "UPDATE conversation SET held = TRUE, held_by = $2, lease_owner = NULL, lease_until = NULL, claims = 0 \
+               WHERE id = $1";
+    tx.run(sql, args![conversation.uuid(), dead]).await?;
+    Ok(true)
+}
+
+/// Lets the conversations go on that wait for this letter; for whoever replays or discards it.
+pub(super) async fn release(tx: &mut Tx, letter: DeadId) -> Result<u64, StoreError> {
+    let sql = "UPDATE conversation SET held = FALSE, held_by = NULL WHERE held_by = $1";
+    tx.run(sql, args![letter.uuid()]).await
+}
+
+/// Lets a conversation go on, whatever it waits for. True: it was held.
+pub(super) async fn release_conversation(tx: &mut Tx, conversation: ConversationId) -> Result<bool, StoreError> {
+    let sql = "UPDATE conversation SET held = FALSE, held_by = NULL WHERE id = $1 AND held";
+    Ok(tx.run(sql, args![conversation.uuid()]).await? == 1)
+}
+
+impl Store {
+    /// How many conversations wait for a person to deal with a dead letter.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn held_conversations(&self) -> Result<i64, StoreError> {
+        self.main.read_one("SELECT count(*) AS held FROM conversation WHERE held", &[]).await?.get("held")
+    }
+}
