@@ -23,7 +23,7 @@ mod world; // workers and all around them
 use variants::Variant;
 
 /// Schedules played by `make test`; `make model SEEDS=…` plays more.
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 1_200;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()

@@ -1,5 +1,6 @@
 //! One run of one seed: build, let customers speak while faults come, wait until all is settled, judge.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::customers::{self, Diary, Moods};
+use super::customers::{self, Diary, Moods, Told};
 use super::file;
 use super::house::House;
 use super::inflict;
@@ -15,6 +16,7 @@ use super::oracle::{self, Evidence, Verdict};
 use super::schedule::{Schedule, Size};
 use super::takeovers::Takeovers;
 use super::witness::Unsettled;
+use crate::contracts::PATIENCE;
 use crate::stack::Doors;
 
 /// How long after the last fault everything may take to settle. Holds back off for up to a minute.
@@ -40,8 +42,10 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let (settled, took) = settle(&house).await;
     reporter.abort();
     let _ended = reporter.await;
+    let told = diary.told();
+    await_the_last(&house, &told).await;
     let testimony = house.witness.testimony().await.expect("the store is there again");
-    let (told, arrivals) = (diary.told(), house.graph.sends());
+    let arrivals = house.graph.sends();
     let evidence = Evidence { told, arrivals, testimony, taken: takeovers.taken(), inflicted };
     let mut verdict = oracle::judge(&evidence);
     verdict.settled_in = took;
@@ -76,6 +80,21 @@ async fn settle(house: &House) -> (Result<(), Unsettled>, Duration) {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     (Ok(()), begun.elapsed())
+}
+
+/// Waits, as long as anything may take, until the store has whatever was accepted last: a status that came in after all
+/// had settled is a moment behind its 200. What never comes is the judge's to name.
+async fn await_the_last(house: &House, told: &[Told]) {
+    let begun = Instant::now();
+    let accepted: Vec<&str> = told.iter().filter(|one| one.accepted.is_some()).map(|one| one.event.as_str()).collect();
+    while begun.elapsed() < PATIENCE {
+        let known: HashSet<String> =
+            house.witness.events().await.unwrap_or_default().into_iter().map(|event| event.id).collect();
+        if accepted.iter().all(|event| known.contains(*event)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// What the operator's own ledger has to complain of.

@@ -8,7 +8,7 @@ use stand_ins::ModelBehaviour;
 
 use super::{busy_worker, metric, on_every_backend};
 use crate::contracts::{eventually, soon};
-use crate::stack::{Doors, Plan, Stack};
+use crate::stack::{Doors, Plan, Process, Stack};
 
 const CUSTOMER: &str = "15550120";
 /// Long enough for a free file, short enough to try again.
@@ -55,4 +55,37 @@ async fn a_worker_that_stalls_beyond_its_lease_finds_its_answer_discarded(doors:
     stack.ready().await;
 }
 
-on_every_backend!(a_worker_that_stalls_beyond_its_lease_finds_its_answer_discarded);
+/// Whether a process stands still.
+fn stopped(process: &Process) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("our own process");
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+}
+
+async fn a_sender_that_oversleeps_its_claim_says_nothing_after_a_person_took_the_floor(doors: Doors) {
+    let mut stack = Plan::on(doors).await.with("HANDRAIL_FAULTS", "deliver.begun=stop@1").start().await;
+    let event = stack.say(CUSTOMER, "Are you open?").await;
+    eventually("its sender stands still before the first byte", async || stopped(&stack.workers[0])).await;
+    stack.settings.remove("HANDRAIL_FAULTS");
+    stack.add_worker();
+    let id = stack.conversation_of(event).await;
+    eventually("the send is given up as unknown", async || {
+        stack.view(id).await.outbox.iter().any(|send| send.state == "unknown")
+    })
+    .await;
+    let (code, told, said) = stack.handrail(&["--json", "conversation", "take", &id.to_string()]).await;
+    assert_eq!(code, 0, "{told}{said}");
+
+    stack.workers[0].signal(Signal::SIGCONT);
+    eventually("it knows that it is late", async || {
+        metric(&stack, &stack.workers[0], metrics::SENDS, r#"outcome="overslept""#).await > 0.0
+    })
+    .await;
+    stack.settled().await;
+    assert!(stack.received_by(CUSTOMER).is_empty(), "no byte left after the floor was a person's");
+    assert_eq!(stack.view(id).await.outbox[0].state, "unknown");
+}
+
+on_every_backend!(
+    a_worker_that_stalls_beyond_its_lease_finds_its_answer_discarded,
+    a_sender_that_oversleeps_its_claim_says_nothing_after_a_person_took_the_floor,
+);

@@ -7,7 +7,7 @@ use common::store::Store;
 use uuid::Uuid;
 
 use super::fakes::{Call, questions};
-use super::watch::{Message, Tables, Watch, row};
+use super::watch::{Message, Tables, Watch};
 
 /// An event as the ingress published it.
 #[derive(Clone, Debug)]
@@ -39,30 +39,19 @@ impl Remains<'_> {
         let tables = self.watch.seen.clone();
         let by_id: HashMap<Uuid, &Message> = tables.messages.iter().map(|message| (message.id, message)).collect();
         nothing_lost(self.published, &by_id)?;
-        let taken: Vec<Taken> = self.watch.rows(TAKEN).await;
-        // By the envelope that was taken in: of an event that came twice, either may be the first.
-        let order = |event: &&Published| taken.iter().position(|row| row.id == event.id.uuid());
-        let mut published: Vec<&Published> = self.published.iter().collect();
-        published.sort_by_key(order);
-        let published = Said { events: &published, by_id: &by_id, tables: &tables };
+        // A copy that the provider sends again is received after the first: what was published first stands first.
+        let published = Said { events: self.published, by_id: &by_id, tables: &tables };
         in_order(&published, self.watch)?;
-        predecessors(&published, self.watch, &taken, self.predecessor_micros)?;
+        predecessors(&published, self.watch, self.predecessor_micros)?;
         sent_once(self.calls, self.watch)?;
         nothing_silent(&tables, self.watch).await?;
-        answered_what_was_asked(&published, self.calls)
+        answered_what_was_asked(&published, self.watch, self.calls)
     }
 }
 
-row! {
-    /// An event as it was taken in.
-    struct Taken { id: Uuid, accepted_at: i64, previous: Option<Uuid> }
-}
-
-const TAKEN: &str = "SELECT id, accepted_at, previous FROM inbox ORDER BY received_at, instance, sequence";
-
 /// Everything published, in the order in which the ingresses received it, and what became of it.
 struct Said<'a> {
-    events: &'a [&'a Published],
+    events: &'a [Published],
     by_id: &'a HashMap<Uuid, &'a Message>,
     tables: &'a Tables,
 }
@@ -92,7 +81,7 @@ fn nothing_lost(published: &[Published], by_id: &HashMap<Uuid, &Message>) -> Res
 /// Per conversation: a message that was known when a turn read what is pending is answered by it or before what came
 /// after it; and exactly those that were overtaken are called late.
 fn in_order(said: &Said<'_>, watch: &Watch) -> Result<(), String> {
-    let asking: Vec<&Published> = said.events.iter().copied().filter(|event| event.asks).collect();
+    let asking: Vec<&Published> = said.events.iter().filter(|event| event.asks).collect();
     for (place, first) in asking.iter().enumerate() {
         let early = said.became(first);
         let mut overtaken = false;
@@ -102,8 +91,10 @@ fn in_order(said: &Said<'_>, watch: &Watch) -> Result<(), String> {
                 continue;
             }
             overtaken = true;
-            let (came, read) = (watch.courses[&early.id].admitted, watch.courses[&later.id].read);
-            if read.is_some_and(|read| came < read) {
+            let at = |message: &Message, read| watch.courses[&message.id].place_at(read).map(|place| place.received_at);
+            let read = watch.courses[&later.id].read;
+            // Before it, as far as was known then: its first copy may have come in after another.
+            if read.is_some_and(|read| at(early, read).is_some_and(|place| Some(place) < at(later, read))) {
                 return Err(format!(
                     "P3: customer {}'s message {:?} was answered before message {:?}, which was there",
                     first.customer, second.question, first.question
@@ -119,16 +110,16 @@ fn in_order(said: &Said<'_>, watch: &Watch) -> Result<(), String> {
 }
 
 /// A turn that answered a message whose named predecessor was not there had waited for it.
-fn predecessors(said: &Said<'_>, watch: &Watch, taken: &[Taken], wait: i64) -> Result<(), String> {
+fn predecessors(said: &Said<'_>, watch: &Watch, wait: i64) -> Result<(), String> {
     for event in said.events.iter().filter(|event| event.asks) {
         let message = said.became(event);
-        let row = taken.iter().find(|row| row.id == message.id);
-        let (Some(row), Some(read)) = (row, watch.courses[&message.id].read) else { continue };
-        let Some(previous) = row.previous else { continue };
+        let course = &watch.courses[&message.id];
+        let Some(read) = course.read else { continue };
+        let Some(previous) = course.place_at(read).and_then(|place| place.previous) else { continue };
         let absent = watch.courses.get(&previous).is_none_or(|course| course.admitted > read);
         let turn = said.tables.turns.iter().find(|turn| Some(turn.id) == message.turn_id);
         if let (true, Some(turn)) = (absent, turn)
-            && turn.started_at < row.accepted_at + wait
+            && turn.started_at < message.accepted_at + wait
         {
             return Err(format!("P3: message {:?} was answered without waiting for the one before it", event.question));
         }
@@ -184,8 +175,8 @@ async fn nothing_silent(tables: &Tables, watch: &mut Watch) -> Result<(), String
     Ok(())
 }
 
-/// A reply names every question of its turn, once, in the order received.
-fn answered_what_was_asked(said: &Said<'_>, calls: &[Call]) -> Result<(), String> {
+/// A reply names every question of its turn, once, in the order received as far as the turn could know.
+fn answered_what_was_asked(said: &Said<'_>, watch: &Watch, calls: &[Call]) -> Result<(), String> {
     for turn in said.tables.turns.iter().filter(|turn| turn.outcome == "answered") {
         let mut rows: Vec<_> = said.tables.sends.iter().filter(|send| send.turn_id == Some(turn.id)).collect();
         rows.sort_by_key(|send| send.ordinal);
@@ -194,8 +185,13 @@ fn answered_what_was_asked(said: &Said<'_>, calls: &[Call]) -> Result<(), String
         // What was never sent has no text that anybody saw.
         let Some(texts) = texts else { continue };
         let text = texts.join(" ");
-        let of_turn = said.events.iter().filter(|event| said.became(event).turn_id == Some(turn.id));
-        let asked: Vec<u32> = of_turn.filter_map(|event| event.question).collect();
+        let mut of_turn: Vec<&Published> =
+            said.events.iter().filter(|event| said.became(event).turn_id == Some(turn.id)).collect();
+        of_turn.sort_by_key(|event| {
+            let course = &watch.courses[&event.id.uuid()];
+            course.read.and_then(|read| course.place_at(read)).map(|place| place.received_at)
+        });
+        let asked: Vec<u32> = of_turn.iter().filter_map(|event| event.question).collect();
         // What a person was given before may be answered again with it.
         let answered: Vec<u32> = questions(&text).filter(|number| asked.contains(number)).collect();
         if answered != asked {

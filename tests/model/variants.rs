@@ -195,8 +195,8 @@ broken! {
     ];
     an_event_that_comes_twice_is_taken_in_twice within 1_000: [
         (
-            "SELECT conversation_id, instance, sequence FROM inbox WHERE id = $1",
-            "SELECT conversation_id, instance, sequence FROM inbox WHERE id = $1 AND 1 = 0",
+            "SELECT conversation_id, instance, sequence, received_at FROM inbox WHERE id = $1",
+            "SELECT conversation_id, instance, sequence, received_at FROM inbox WHERE id = $1 AND 1 = 0",
         ),
         (
             "ON CONFLICT (id) DO NOTHING",
@@ -224,6 +224,24 @@ broken! {
     what_is_overtaken_by_its_successor_is_not_called_late within 1_000: [
         (
             "UPDATE inbox SET late = TRUE WHERE conversation_id = $1",
+            "UPDATE inbox SET late = late WHERE conversation_id = $1",
+        ),
+    ];
+    a_message_stands_where_the_copy_stood_that_came_in_first within 2_000: [
+        (
+            "sequence = $4, previous = $5 WHERE id = $1",
+            "sequence = $4, previous = $5 WHERE id = $1 AND 1 = 0",
+        ),
+    ];
+    an_earlier_copy_does_not_show_that_its_message_is_late within 2_000: [
+        (
+            "UPDATE inbox SET late = TRUE WHERE id = $1",
+            "UPDATE inbox SET late = late WHERE id = $1",
+        ),
+    ];
+    an_earlier_copy_does_not_show_that_another_is_not_late_after_all within 2_000: [
+        (
+            "UPDATE inbox SET late = FALSE WHERE conversation_id = $1",
             "UPDATE inbox SET late = late WHERE conversation_id = $1",
         ),
     ];

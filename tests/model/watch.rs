@@ -49,7 +49,6 @@ macro_rules! row {
         }
     )+};
 }
-pub(super) use row;
 
 row! {
     struct Conversation {
@@ -73,6 +72,9 @@ row! {
         position: Option<i64>,
         late: bool,
         turn_id: Option<Uuid>,
+        received_at: i64,
+        previous: Option<Uuid>,
+        accepted_at: i64,
     }
 
     struct Sent {
@@ -117,11 +119,27 @@ impl Sent {
 }
 
 /// When a message came in and was answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Course {
     pub(super) admitted: u64,
     /// The step in which the turn that ended it had read what was pending.
     pub(super) read: Option<u64>,
+    /// The places that its copies gave it, each from its step on.
+    places: Vec<(u64, Place)>,
+}
+
+/// Where a copy of a message stood: when the ingress had it, and after which event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) received_at: i64,
+    pub(super) previous: Option<Uuid>,
+}
+
+impl Course {
+    /// Its place as whoever read in that step saw it; `None` if it had not come in.
+    pub(super) fn place_at(&self, read: u64) -> Option<Place> {
+        self.places.iter().rev().find(|(step, _)| *step < read).map(|(_, place)| *place)
+    }
 }
 
 /// Who looks, and what was seen.
@@ -153,7 +171,8 @@ pub(super) struct Step {
 const CONVERSATIONS: &str = "SELECT id, tail, done, fence, lease_owner, lease_until, floor, epoch, send_fence, send_until, \
      (SELECT count(*) FROM inbox i WHERE i.conversation_id = c.id AND i.state = 'pending') AS pending \
    FROM conversation c ORDER BY rowid";
-const MESSAGES: &str = "SELECT id, kind, state, position, late, turn_id FROM inbox ORDER BY rowid";
+const MESSAGES: &str =
+    "SELECT id, kind, state, position, late, turn_id, received_at, previous, accepted_at FROM inbox ORDER BY rowid";
 const SENDS: &str = "SELECT id, conversation_id, turn_id, ordinal, author, state, epoch FROM outbox ORDER BY rowid";
 const TURNS: &str = "SELECT id, conversation_id, position, fence, outcome, started_at FROM turn ORDER BY rowid";
 
@@ -303,8 +322,11 @@ impl Watch {
         }
         for (at, message) in now.messages.iter().enumerate() {
             let old = before.messages.get(at);
-            if old.is_none() {
-                self.courses.insert(message.id, Course { admitted: step.number, read: None });
+            let place = Place { received_at: message.received_at, previous: message.previous };
+            let fresh = || Course { admitted: step.number, read: None, places: Vec::new() };
+            let course = self.courses.entry(message.id).or_insert_with(fresh);
+            if course.places.last().is_none_or(|(_, last)| *last != place) {
+                course.places.push((step.number, place));
             }
             let was_pending = old.is_some_and(|old| old.state == "pending");
             if old.is_some() && !was_pending && message.state == "pending" {
@@ -314,9 +336,7 @@ impl Watch {
                 if step.kind != Kind::Turn {
                     return Err(format!("P2: {:?} ended a pending message", step.kind));
                 }
-                if let Some(course) = self.courses.get_mut(&message.id) {
-                    course.read = step.read_pending;
-                }
+                course.read = step.read_pending;
             }
         }
         Ok(())

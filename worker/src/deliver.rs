@@ -64,8 +64,9 @@ impl Deliveries {
                         Ok(leave) => leave,
                         Err(held) => return self.hold(claim, held).await,
                     };
+                    let asked = Instant::now();
                     match store.begin_send(claim, id, self.desk.timing.send_timeout + GRACE).await? {
-                        Begun::Yes(begun) => self.send(claim, *begun, leave).await?,
+                        Begun::Yes(begun) => self.send(claim, *begun, leave, asked).await?,
                         Begun::Superseded => {}
                         Begun::Lost => return Ok(()),
                     }
@@ -98,8 +99,17 @@ impl Deliveries {
         Ok(())
     }
 
-    async fn send(&self, claim: &DeliveryClaim, begun: BegunSend, leave: Option<Leave>) -> Result<(), StoreError> {
+    async fn send(
+        &self,
+        claim: &DeliveryClaim,
+        begun: BegunSend,
+        leave: Option<Leave>,
+        asked: Instant,
+    ) -> Result<(), StoreError> {
         steps::reached(Step::DeliverBegun);
+        if asked.elapsed() >= self.desk.timing.lease {
+            return self.overslept(claim, &begun, asked).await;
+        }
         let outgoing = Outgoing {
             send_id: begun.id,
             conversation: claim.conversation,
@@ -137,6 +147,16 @@ impl Deliveries {
         self.record(claim, &begun, end).await?;
         steps::reached(Step::DeliverRecorded);
         Ok(())
+    }
+
+    /// This process stood still between the commit and the first byte, for longer than its claim may have lived: a later
+    /// reply may be out by now, or a person have the floor. Nothing was sent; if the row is still ours it may go again,
+    /// and if it was given up meanwhile it stays unknown.
+    async fn overslept(&self, claim: &DeliveryClaim, begun: &BegunSend, asked: Instant) -> Result<(), StoreError> {
+        tracing::warn!({ field::SEND } = %begun.id, { field::OUTCOME } = "overslept", "a begun send was not sent");
+        metrics::counter!(names::SENDS, "source" => claim.source.to_string(), "outcome" => "overslept").increment(1);
+        let (at, error, class) = (begun.begun_at + asked.elapsed(), "overslept".to_owned(), Class::Transient);
+        self.record(claim, begun, Finished::Retry { at, error, class: class.as_str().to_owned(), held: false }).await
     }
 
     /// Records an outcome that cannot be had again: tried for as long as the claim lives. After that the row is

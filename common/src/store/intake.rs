@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::contacts::Person;
-use super::sql::{Tx, args};
+use super::sql::{Row as Found, Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{ConversationId, DeadId, End, Event, Inbound, Kind, Micros, Party};
 use crate::envelope::Header;
@@ -64,6 +64,16 @@ struct Row<'a> {
     position: Option<i64>,
     end: Option<End>,
     late: bool,
+}
+
+/// Of a message of the inbox: whether one that was received after it was answered before it.
+macro_rules! overtaken {
+    () => {
+        "EXISTS (SELECT 1 FROM inbox e WHERE e.conversation_id = inbox.conversation_id AND e.kind = 'message' \
+           AND (e.position < inbox.position OR (inbox.position IS NULL AND e.position IS NOT NULL)) \
+           AND (e.received_at > inbox.received_at OR \
+             (e.received_at = inbox.received_at AND e.instance = inbox.instance AND e.sequence > inbox.sequence)))"
+    };
 }
 
 impl Store {
@@ -251,23 +261,22 @@ impl Store {
     async fn known_event(&self, header: &Header) -> Result<Option<Admitted>, StoreError> {
         let sql = "SELECT conversation_id, instance, sequence, received_at FROM inbox WHERE id = $1";
         let Some(row) = self.main.read_maybe(sql, args![header.event_id.uuid()]).await? else { return Ok(None) };
-        let known: (uuid::Uuid, i64) = (row.get("instance")?, row.get("sequence")?);
-        let conversation: Option<uuid::Uuid> = row.get("conversation_id")?;
-        if known != (header.instance.uuid(), header.sequence) {
+        let conversation = row.get::<Option<uuid::Uuid>>("conversation_id")?.map(ConversationId::from_uuid);
+        let (known, copy) = (Stand::read(&row)?, Stand::of(header));
+        if (known.instance, known.sequence) != (copy.instance, copy.sequence) {
             let mut tx = self.main.begin().await?;
-            let earlier = row.get::<Micros>("received_at")? > header.received_at;
-            let stays = if earlier && give_earlier_place(&mut tx, header, known).await? {
-                known
-            } else {
-                (header.instance.uuid(), header.sequence)
+            // A stand only ever moves forward: what is not before it now never will be.
+            let twin = match conversation {
+                Some(conversation) if copy.is_before(known) => stand_first(&mut tx, conversation, header).await?,
+                _ => copy,
             };
             let sql = "INSERT INTO duplicate (instance, sequence, event_id, seen_at) VALUES ($1, $2, $3, $4) \
                        ON CONFLICT DO NOTHING";
             let now = tx.now();
-            tx.run(sql, args![stays.0, stays.1, header.event_id.uuid(), now]).await?;
+            tx.run(sql, args![twin.instance, twin.sequence, header.event_id.uuid(), now]).await?;
             tx.commit().await?;
         }
-        Ok(Some(Admitted::Duplicate { conversation: conversation.map(ConversationId::from_uuid) }))
+        Ok(Some(Admitted::Duplicate { conversation }))
     }
 
     pub(super) async fn conversation(
@@ -294,23 +303,61 @@ impl Store {
     }
 }
 
-/// A message's place is that of the copy that an ingress received first, in whatever order its copies come in. True: it
-/// has that place now, and the copy it was known by is the duplicate. One that is over keeps its place, and is marked
-/// late if its successor was answered before it.
-async fn give_earlier_place(tx: &mut Tx, header: &Header, known: (uuid::Uuid, i64)) -> Result<bool, StoreError> {
+/// Where a copy of an event stands among all that the ingresses received.
+#[derive(Clone, Copy)]
+struct Stand {
+    received_at: Micros,
+    instance: uuid::Uuid,
+    sequence: i64,
+}
+
+impl Stand {
+    fn of(header: &Header) -> Self {
+        Self { received_at: header.received_at, instance: header.instance.uuid(), sequence: header.sequence }
+    }
+
+    fn read(row: &Found) -> Result<Self, StoreError> {
+        Ok(Self {
+            received_at: row.get("received_at")?,
+            instance: row.get("instance")?,
+            sequence: row.get("sequence")?,
+        })
+    }
+
+    /// What two ingresses received in the same microsecond has no order.
+    fn is_before(self, other: Self) -> bool {
+        self.received_at < other.received_at
+            || (self.received_at == other.received_at
+                && self.instance == other.instance
+                && self.sequence < other.sequence)
+    }
+}
+
+/// A message stands where the copy stood that an ingress received first, in whatever order its copies come in, and even
+/// when it is over. Where it moves past others, what is late is told anew: it is, if one of them was answered before
+/// it; and one of them no longer is, if only this message was answered before that. Returns the copy that is now the
+/// duplicate.
+async fn stand_first(tx: &mut Tx, conversation: ConversationId, header: &Header) -> Result<Stand, StoreError> {
+    // In line with every commit, as intake is, or neither would see that the other lets a message be overtaken.
+    tx.run("UPDATE conversation SET tail = tail WHERE id = $1", args![conversation.uuid()]).await?;
     let id = header.event_id.uuid();
-    let moved = "UPDATE inbox SET received_at = $2, instance = $3, sequence = $4, previous = $5 \
-                 WHERE id = $1 AND state = 'pending' AND instance = $6 AND sequence = $7";
+    let row = tx.one("SELECT kind, received_at, instance, sequence FROM inbox WHERE id = $1", args![id]).await?;
+    let (known, copy) = (Stand::read(&row)?, Stand::of(header));
+    if row.get::<String>("kind")? != Kind::Message.as_str() || !copy.is_before(known) {
+        return Ok(copy);
+    }
+    let moved = "UPDATE inbox SET received_at = $2, instance = $3, sequence = $4, previous = $5 WHERE id = $1";
     let previous = header.previous.map(crate::domain::EventId::uuid);
-    let (instance, sequence) = (header.instance.uuid(), header.sequence);
-    let values = args![id, header.received_at, instance, sequence, previous, known.0, known.1];
-    let moved = tx.run(moved, values).await? == 1;
-    let late = "UPDATE inbox SET late = TRUE WHERE id = $1 AND NOT late AND kind = 'message' AND EXISTS (\
-                  SELECT 1 FROM inbox e WHERE e.conversation_id = inbox.conversation_id AND e.kind = 'message' \
-                    AND e.received_at > $2 AND (e.position < inbox.position OR \
-                      (inbox.position IS NULL AND e.position IS NOT NULL)))";
-    tx.run(late, args![id, header.received_at]).await?;
-    Ok(moved)
+    tx.run(moved, args![id, copy.received_at, copy.instance, copy.sequence, previous]).await?;
+    let late = concat!("UPDATE inbox SET late = TRUE WHERE id = $1 AND NOT late AND ", overtaken!());
+    tx.run(late, args![id]).await?;
+    let no_longer = concat!(
+        "UPDATE inbox SET late = FALSE WHERE conversation_id = $1 AND id <> $2 AND late AND kind = 'message' \
+           AND received_at >= $3 AND received_at <= $4 AND NOT ",
+        overtaken!()
+    );
+    tx.run(no_longer, args![conversation.uuid(), id, copy.received_at, known.received_at]).await?;
+    Ok(known)
 }
 
 /// Whether something that the ingress received after this message has already been answered.

@@ -113,6 +113,53 @@ contract! {
         assert_eq!((ledger.late, ledger.unvouched), (1, 0));
     }
 
+    async fn a_message_that_was_answered_first_and_received_first_makes_nobody_late(shop) {
+        let first = shop.arrival(ANNA, text("one"));
+        shop.pass(Duration::from_secs(1));
+        let second = shop.arrival(ANNA, text("two"));
+        shop.pass(Duration::from_secs(1));
+        let third = shop.arrival(ANNA, text("three"));
+        let mut copy = shop.arrival(ANNA, text("one"));
+        (copy.header.event_id, copy.inbound.event_id) = (first.id(), first.id());
+        let Admitted::Pending { conversation, .. } = shop.admit(&copy).await else { panic!() };
+        let claim = shop.claim_quiet(conversation).await;
+        shop.reply_with(&claim, &[]).await.unwrap();
+        // As far as anybody knows, the second was received before what was answered, and so was the third.
+        shop.admit(&second).await;
+        let claim = shop.claim_quiet(conversation).await;
+        shop.reply_with(&claim, &[]).await.unwrap();
+        shop.admit(&third).await;
+        assert_eq!(shop.store.ledger(None).await.unwrap().late, 2);
+        // The copy that was received before them all comes in last of all.
+        assert_eq!(shop.admit(&first).await, Admitted::Duplicate { conversation: Some(conversation) });
+        let ledger = shop.store.ledger(None).await.unwrap();
+        assert_eq!((ledger.late, ledger.unvouched), (0, 0));
+    }
+
+    async fn a_message_that_is_over_is_late_once_its_first_copy_shows_that_its_successor_overtook_it(shop) {
+        let first = shop.arrival(ANNA, text("one"));
+        shop.pass(Duration::from_secs(1));
+        let second = shop.arrival(ANNA, text("two"));
+        shop.pass(Duration::from_secs(1));
+        let mut copy = shop.arrival(ANNA, text("one"));
+        (copy.header.event_id, copy.inbound.event_id) = (first.id(), first.id());
+        for arrival in [&second, &copy] {
+            let Admitted::Pending { conversation, .. } = shop.admit(arrival).await else { panic!() };
+            let claim = shop.claim_quiet(conversation).await;
+            shop.reply_with(&claim, &[]).await.unwrap();
+        }
+        assert_eq!(shop.store.ledger(None).await.unwrap().late, 0);
+        shop.admit(&first).await;
+        assert!(shop.store.event(first.id()).await.unwrap().0.late);
+        assert!(!shop.store.event(second.id()).await.unwrap().0.late);
+        // The second overtook whatever was received between them, too.
+        let mut between = shop.arrival(ANNA, text("between"));
+        between.header.received_at = first.header.received_at + Duration::from_millis(1);
+        shop.admit(&between).await;
+        assert!(shop.store.event(between.id()).await.unwrap().0.late);
+        assert_eq!(shop.store.ledger(None).await.unwrap().late, 2);
+    }
+
     async fn a_message_is_late_only_when_a_successor_was_already_answered(shop) {
         let before_all = shop.arrival(ANNA, text("first"));
         shop.pass(std::time::Duration::from_secs(1));
