@@ -22,6 +22,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -136,10 +138,16 @@ impl Folder {
     }
 }
 
-/// A port that was free a moment ago, below those that the system gives to outgoing connections: one of them could
-/// take it before its server does.
+/// Below those that the system gives to outgoing connections: one of them could take a port before its server does.
+const PORTS: std::ops::Range<u32> = 15_000..32_000;
+
+/// A port that was free a moment ago and that this process has given to nobody else: whoever has it may end, and start
+/// on it again.
 pub fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| rand::random_range(15_000..32_000));
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random_range(PORTS)));
+    let ports =
+        std::iter::repeat_with(|| PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start));
+    let mut ports = ports.filter_map(|port| u16::try_from(port).ok());
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a loopback port")
 }
 

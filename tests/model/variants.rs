@@ -239,12 +239,6 @@ broken! {
             "UPDATE inbox SET late = late WHERE id = $1",
         ),
     ];
-    an_earlier_copy_does_not_show_that_another_is_not_late_after_all within 2_000: [
-        (
-            "UPDATE inbox SET late = FALSE WHERE conversation_id = $1",
-            "UPDATE inbox SET late = late WHERE conversation_id = $1",
-        ),
-    ];
     the_outbox_is_sent_from_its_end within 2_000: [
         (
             "AND o.state = 'queued' ORDER BY o.ordinal LIMIT 1",
