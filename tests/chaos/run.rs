@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::customers::{self, Diary, Moods, Told};
+use super::customers::{self, Diary, Moods};
 use super::file;
 use super::house::House;
 use super::inflict;
@@ -16,7 +16,6 @@ use super::oracle::{self, Evidence, Verdict};
 use super::schedule::{Schedule, Size};
 use super::takeovers::Takeovers;
 use super::witness::Unsettled;
-use crate::contracts::PATIENCE;
 use crate::stack::Doors;
 
 /// How long after the last fault everything may take to settle. Holds back off for up to a minute.
@@ -39,11 +38,12 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
         inflict::run(&house, &moods, &schedule, begun),
         inflict::lay_hands(&house, &takeovers, &schedule, begun),
     );
-    let (settled, took) = settle(&house).await;
+    let (settled, took) = settle(&house, &diary).await;
     reporter.abort();
     let _ended = reporter.await;
+    // A status that came in after all had settled is a moment behind its 200.
+    let settled = settled.and(settle(&house, &diary).await.0);
     let told = diary.told();
-    await_the_last(&house, &told).await;
     let testimony = house.witness.testimony().await.expect("the store is there again");
     let arrivals = house.graph.sends();
     let evidence = Evidence { told, arrivals, testimony, taken: takeovers.taken(), inflicted };
@@ -64,12 +64,13 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     verdict
 }
 
-/// Waits until nothing is left to do, twice in a row: a status may still come in.
-async fn settle(house: &House) -> (Result<(), Unsettled>, Duration) {
+/// Waits until the store has all that was accepted and nothing of it is left to do, three times in a row: what still
+/// lies in the queue is not in the store, and a status may still come in.
+async fn settle(house: &House, diary: &Diary) -> (Result<(), Unsettled>, Duration) {
     let begun = Instant::now();
     let (mut calm, mut left) = (0, Unsettled::default());
     while calm < 3 {
-        match house.witness.unsettled().await {
+        match unsettled(house, diary).await {
             Ok(now) if now.is_nothing() => calm += 1,
             Ok(now) => (calm, left) = (0, now),
             Err(_) => calm = 0,
@@ -82,19 +83,12 @@ async fn settle(house: &House) -> (Result<(), Unsettled>, Duration) {
     (Ok(()), begun.elapsed())
 }
 
-/// Waits, as long as anything may take, until the store has whatever was accepted last: a status that came in after all
-/// had settled is a moment behind its 200. What never comes is the judge's to name.
-async fn await_the_last(house: &House, told: &[Told]) {
-    let begun = Instant::now();
-    let accepted: Vec<&str> = told.iter().filter(|one| one.accepted.is_some()).map(|one| one.event.as_str()).collect();
-    while begun.elapsed() < PATIENCE {
-        let known: HashSet<String> =
-            house.witness.events().await.unwrap_or_default().into_iter().map(|event| event.id).collect();
-        if accepted.iter().all(|event| known.contains(*event)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+/// What is on its way: in the queue first, for an event leaves it by coming into the store.
+async fn unsettled(house: &House, diary: &Diary) -> sqlx::Result<Unsettled> {
+    let accepted = diary.told().into_iter().filter(|one| one.accepted.is_some());
+    let known: HashSet<String> = house.witness.events().await?.into_iter().map(|event| event.id).collect();
+    let queued = accepted.filter(|one| !known.contains(&one.event)).count();
+    Ok(Unsettled { queued, ..house.witness.unsettled().await? })
 }
 
 /// What the operator's own ledger has to complain of.

@@ -65,6 +65,9 @@ pub(crate) struct Change {
 /// What is not done yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Unsettled {
+    /// Events accepted from a provider that the store does not have yet; the witness cannot know of them.
+    #[serde(default)]
+    pub(crate) queued: usize,
     /// Messages without an end.
     pub(crate) pending: usize,
     /// Sends queued or under way.
