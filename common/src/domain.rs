@@ -1,6 +1,7 @@
 //! The vocabulary: pure values, no I/O, no async, no provider's shapes.
 
 mod conversation;
+mod handoff;
 mod ids;
 mod inbound;
 mod names;
@@ -9,6 +10,7 @@ mod tally;
 mod time;
 
 pub use conversation::{Author, Floor, Line, Speaker};
+pub use handoff::{Call, Priority};
 pub use ids::{
     AttemptId, ContactId, ConversationId, DeadId, EventId, Identity, InstanceId, ParseIdError, ReplayId, SendId,
     TurnId, WorkerId,

@@ -212,7 +212,7 @@ impl World {
             worker: WorkerId::random(),
             store: self.scene.store.clone(),
             queue_keys: self.keys.shared.queue.clone(),
-            guardrails: self.guardrails.clone(),
+            policies: self.guardrails.clone().into(),
             model: Arc::new(FakeModel(self.stage.clone())),
             channels: Channels::new(HashMap::from([(source(), channel)])),
             // Nobody listens: whatever a ring would begin, the schedule does.

@@ -104,7 +104,7 @@ pub async fn round(desk: &Desk) -> Result<(), StoreError> {
 async fn close_unknown_sends(desk: &Desk) -> Result<(), StoreError> {
     for send in desk.store.open_unknowns(ROUND).await? {
         let idempotent = desk.channels.for_source(&send.source).is_some_and(|channel| channel.idempotent());
-        let resend = match desk.guardrails.policy().on_unknown() {
+        let resend = match desk.guardrails().policy().on_unknown() {
             OnUnknown::Resend => send.attempts <= 1 || (idempotent && send.attempts < RESENDS),
             OnUnknown::Silent => idempotent && send.attempts < RESENDS,
         };
@@ -121,9 +121,10 @@ async fn close_unknown_sends(desk: &Desk) -> Result<(), StoreError> {
 /// A customer who asked for a person is never stranded: the floor returns by itself, with a word where nobody came.
 async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
     for floor in desk.store.expired_floors(ROUND).await? {
-        let locale = floor.locale.as_deref().unwrap_or_else(|| desk.guardrails.policy().default_locale());
+        let guardrails = desk.guardrails();
+        let locale = floor.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let source = desk.store.source_of(floor.conversation).await?;
-        let word = desk.guardrails.notice(&Notice::Returned, locale);
+        let word = guardrails.notice(&Notice::Returned, locale);
         let parts = desk.parts(&source, &word, "returned", TraceContext::start());
         let parts = if floor.unclaimed { parts } else { Vec::new() };
         if desk.store.expire_floor(&floor, &parts).await? {
@@ -138,9 +139,10 @@ async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
 
 async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
     for waiting in desk.store.waiting_too_long(ROUND).await? {
-        let locale = waiting.locale.as_deref().unwrap_or_else(|| desk.guardrails.policy().default_locale());
+        let guardrails = desk.guardrails();
+        let locale = waiting.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let source = desk.store.source_of(waiting.conversation).await?;
-        let word = desk.guardrails.notice(&Notice::Holding, locale);
+        let word = guardrails.notice(&Notice::Holding, locale);
         let parts = desk.parts(&source, &word, "holding", TraceContext::start());
         if desk.store.say_holding(waiting.conversation, &parts).await? {
             desk.deliveries.ring(waiting.conversation, Duration::ZERO);

@@ -207,11 +207,11 @@ impl Deliveries {
             class: class.as_str().to_owned(),
             error: code.to_owned(),
             attempts: begun.attempts,
-            policy: self.desk.guardrails.policy().version().to_owned(),
+            policy: self.desk.guardrails().policy().version().to_owned(),
             build: common::build().to_owned(),
             body: None,
         };
-        let hold = self.desk.guardrails.policy().after_dead(class) == AfterDead::Hold;
+        let hold = self.desk.guardrails().policy().after_dead(class) == AfterDead::Hold;
         Finished::Dead { letter: Box::new(letter), hold }
     }
 }

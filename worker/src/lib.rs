@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::config::Config;
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
@@ -128,7 +129,7 @@ impl Worker {
             worker: WorkerId::random(),
             store,
             queue_keys: config.keys.shared.queue.clone(),
-            guardrails: Arc::new(guardrails),
+            policies: ArcSwap::from_pointee(guardrails),
             outages: Outages::new(model.name(), config.shared.sources.keys(), &timing),
             model,
             channels: Channels::of(&config.shared.sources, &timing),

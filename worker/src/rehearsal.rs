@@ -274,7 +274,7 @@ impl Rehearsal {
     ) -> Result<Verdict, StoreError> {
         let questions = match plan.route() {
             Route::Assistant(questions) => questions.clone(),
-            Route::Policy | Route::Queue { .. } => return Ok(self.end(&plan, None, Voice::Policy, limit)),
+            Route::Policy | Route::Queue(_) => return Ok(self.end(&plan, None, Voice::Policy, limit)),
             Route::Person => return Ok(Verdict::Superseded("person_has_floor")),
         };
         let (answer, voice) = self.ask(scene, &questions, talk).await?;
@@ -286,7 +286,7 @@ impl Rehearsal {
         Ok(match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), voice, limit),
             Decision::Refused { .. } => self.end(&plan.refused(approval.notice), None, voice, limit),
-            Decision::Handoff { rule } => self.end(&plan.handed_over(&rule), None, voice, limit),
+            Decision::Handoff(call) => self.end(&plan.handed_over(call), None, voice, limit),
         })
     }
 

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
-use crate::pipeline::guardrails::{Reading, Talk};
+use crate::pipeline::guardrails::{Guardrails, Reading, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
 
@@ -69,6 +69,8 @@ enum Pass {
 /// What a turn has gathered before it knows its end.
 struct Turn<'a> {
     desk: &'a Desk,
+    /// The policy that was in force when the turn began.
+    guardrails: Arc<Guardrails>,
     claim: &'a Claimed,
     id: TurnId,
     taken: Vec<Taken>,
@@ -164,7 +166,8 @@ impl Turns {
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
         let talk = Talk::on(claim.source.as_str());
-        let mut turn = Turn { desk, claim, id: TurnId::random(), taken, trace, path: Vec::new(), talk };
+        let guardrails = desk.guardrails();
+        let mut turn = Turn { desk, guardrails, claim, id: TurnId::random(), taken, trace, path: Vec::new(), talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::HandedBack);
@@ -185,7 +188,7 @@ impl Turns {
                 turn.answer(plan, &questions, self.stop.clone()).await
             }
             Route::Policy => turn.end(&plan, None, None, "policy").await,
-            Route::Queue { .. } => turn.end(&plan, None, None, "handed_off").await,
+            Route::Queue(_) => turn.end(&plan, None, None, "handed_off").await,
             Route::Person => turn.end(&plan, None, None, "person_has_floor").await,
         }
     }
@@ -235,7 +238,7 @@ impl Turns {
 impl Turn<'_> {
     /// Reads every pending message and decides who answers; `None` when one of them is no message.
     fn screen_and_route(&mut self) -> Option<Plan> {
-        let guardrails = &self.desk.guardrails;
+        let guardrails = &self.guardrails;
         let talk = &mut self.talk;
         let read = |message: &Taken| {
             let reading = guardrails.read(message.content.as_ref()?, talk);
@@ -254,7 +257,7 @@ impl Turn<'_> {
 
     /// Hears what was said before, if a rule compares with it.
     async fn look_back(&mut self) -> Result<(), StoreError> {
-        if !self.desk.guardrails.looks_back() {
+        if !self.guardrails.looks_back() {
             return Ok(());
         }
         for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
@@ -284,7 +287,7 @@ const fn route_word(route: &Route) -> &'static str {
     match route {
         Route::Assistant(_) => "assistant",
         Route::Policy => "policy",
-        Route::Queue { .. } => "queue",
+        Route::Queue(_) => "queue",
         Route::Person => "person",
     }
 }
@@ -292,7 +295,7 @@ const fn route_word(route: &Route) -> &'static str {
 /// The floor that a plan leaves.
 const fn floor_after(route: &Route) -> Option<Floor> {
     match route {
-        Route::Queue { .. } => Some(Floor::Queued),
+        Route::Queue(_) => Some(Floor::Queued),
         Route::Assistant(_) | Route::Policy | Route::Person => None,
     }
 }

@@ -43,7 +43,7 @@ mod words;
 
 use std::sync::Arc;
 
-use common::domain::{Author, Content};
+use common::domain::{Author, Call, Content};
 
 pub use lens::Span;
 use lens::Views;
@@ -121,12 +121,7 @@ pub enum Outcome {
         rule: String,
     },
     /// A person is to answer.
-    Handoff {
-        /// The rule that decided.
-        rule: String,
-        /// Whether the customer asked for it.
-        asked: bool,
-    },
+    Handoff(Call),
 }
 
 /// A customer's text, judged.
@@ -162,10 +157,7 @@ pub enum Decision {
         rule: String,
     },
     /// It may not, and a person is to answer instead.
-    Handoff {
-        /// The rule that decided.
-        rule: String,
-    },
+    Handoff(Call),
 }
 
 /// A draft, judged.
@@ -267,7 +259,7 @@ impl Guardrails {
         let outcome = match verdict {
             Verdict::Pass => Outcome::Pass(Screened { text: edited }),
             Verdict::Block { rule } => Outcome::Block { rule },
-            Verdict::Handoff { rule, asked } => Outcome::Handoff { rule, asked },
+            Verdict::Handoff { rule, asked } => Outcome::Handoff(self.call(&rule, asked)),
         };
         Screening { outcome, results, locale, notice }
     }
@@ -299,7 +291,7 @@ impl Guardrails {
                 None => Decision::Refused { rule: PLACEHOLDER.to_owned() },
             },
             Verdict::Block { rule } => Decision::Refused { rule },
-            Verdict::Handoff { rule, asked: _ } => Decision::Handoff { rule },
+            Verdict::Handoff { rule, asked } => Decision::Handoff(self.call(&rule, asked)),
         };
         Approval { decision, results, notice }
     }
@@ -323,6 +315,13 @@ impl Guardrails {
         let spoken = locale.as_deref().unwrap_or_else(|| self.policy.default_locale());
         let said = rule.as_ref().map(|_| self.policy.say(&notice, spoken));
         Explanation { outcome, rule, text: edited, said, locale, results }
+    }
+
+    /// Whom a rule calls.
+    fn call(&self, rule: &str, asked: bool) -> Call {
+        let known = self.policy.rules().iter().find(|known| known.name == rule);
+        let (team, priority) = known.map(|rule| (rule.team.clone(), rule.priority)).unwrap_or_default();
+        Call { rule: rule.to_owned(), asked, team, priority }
     }
 
     /// What the customer is told by a verdict that stops something: the rule's own reply, if it has one.

@@ -10,7 +10,7 @@
 //! Of the messages that are answered, the newest is `replied` and the others are `joined` to it. A blocked message is
 //! `blocked` whatever becomes of its neighbours, unless a person takes them all.
 
-use common::domain::{End, EventId, Floor};
+use common::domain::{Call, End, EventId, Floor};
 
 use super::guardrails::{Outcome, Reading, Screened};
 use crate::policy::Notice;
@@ -32,12 +32,7 @@ pub enum Route {
     /// The plan's notices are the whole answer.
     Policy,
     /// A person is called: the floor becomes `queued`.
-    Queue {
-        /// The rule that decided.
-        rule: String,
-        /// Whether the customer asked.
-        asked: bool,
-    },
+    Queue(Call),
     /// A person is there or called already; nothing is said.
     Person,
 }
@@ -110,10 +105,9 @@ impl Plan {
 
     /// The plan after something else than a message decided that a person must answer.
     #[must_use]
-    pub fn handed_over(self, rule: &str) -> Self {
+    pub fn handed_over(self, call: Call) -> Self {
         let fates = self.fates.into_iter().map(|(event_id, _)| (event_id, Fate::HandedOff)).collect();
-        let route = Route::Queue { rule: rule.to_owned(), asked: false };
-        Self { route, notices: vec![Notice::HandedOff], locale: self.locale, fates }
+        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates }
     }
 }
 
@@ -141,13 +135,13 @@ fn locale_of(pending: &Pending) -> Option<&str> {
 fn handoff(pending: &[Pending]) -> Option<(Route, Notice)> {
     let found = pending.iter().filter_map(|message| match &message.reading {
         Reading::Text(screening) => match &screening.outcome {
-            Outcome::Handoff { rule, asked } => Some((rule, *asked, &screening.notice)),
+            Outcome::Handoff(call) => Some((call, &screening.notice)),
             Outcome::Pass(_) | Outcome::Block { .. } => None,
         },
         Reading::Unreadable(_) => None,
     });
-    let (rule, asked, notice) = found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
-    Some((Route::Queue { rule: rule.clone(), asked }, notice.clone()))
+    let (call, notice) = found.reduce(|first, next| if next.0.asked && !first.0.asked { next } else { first })?;
+    Some((Route::Queue(call.clone()), notice.clone()))
 }
 
 fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
@@ -173,7 +167,7 @@ fn to_assistant(pending: &[Pending], locale: String) -> Plan {
                     stops.push(screening.notice.clone());
                     Fate::Blocked
                 }
-                Outcome::Handoff { .. } => Fate::HandedOff,
+                Outcome::Handoff(_) => Fate::HandedOff,
             },
         };
         fates.push((message.event_id, fate));
@@ -299,7 +293,7 @@ mod tests {
             [vec![PERSON], vec![ASK, PERSON], vec![PERSON, ASK], vec![BAD, PERSON, PHOTO], vec![PERSON, PERSON]]
         {
             let plan = plan(Floor::Assistant, &burst);
-            assert_eq!(plan.route(), &Route::Queue { rule: "asks-for-a-person".into(), asked: true });
+            assert_eq!(plan.route(), &Route::Queue(Call { asked: true, ..Call::because("asks-for-a-person") }));
             assert_eq!(plan.notices(), [Notice::HandedOff], "{burst:?}");
             assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
         }
@@ -338,8 +332,8 @@ mod tests {
 
     #[test]
     fn a_plan_handed_over_ends_as_one_that_hands_off() {
-        let plan = plan(Floor::Assistant, &[ASK, BAD]).handed_over("budget");
-        assert_eq!(plan.route(), &Route::Queue { rule: "budget".into(), asked: false });
+        let plan = plan(Floor::Assistant, &[ASK, BAD]).handed_over(Call::because("budget"));
+        assert_eq!(plan.route(), &Route::Queue(Call::because("budget")));
         assert_eq!((plan.notices(), ends(&plan)), (&[Notice::HandedOff][..], vec![End::HandedOff; 2]));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::domain::Priority;
 use serde::{Deserialize, Serialize};
 
 pub use super::kinds::{
@@ -30,6 +31,10 @@ pub struct Rule {
     pub on_error: OnError,
     /// What the customer is told when it stops their message; the policy's own text without it.
     pub reply: Option<PerLocale<String>>,
+    /// Whom it calls when it hands off; `None` for whoever takes calls that name no team.
+    pub team: Option<String>,
+    /// How soon they should answer.
+    pub priority: Priority,
     /// What it looks for.
     pub kind: RuleKind,
 }

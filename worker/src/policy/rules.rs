@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use common::domain::Priority;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
@@ -104,6 +105,8 @@ fn one(
         scope,
         on_error: head.on_error,
         reply,
+        team: None,
+        priority: Priority::default(),
         kind,
     };
     Some((rule, head.name.span()))

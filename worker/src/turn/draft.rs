@@ -40,7 +40,7 @@ impl Turn<'_> {
             Err(held) => return self.held_up(held).await,
         };
         let history = self.history().await?;
-        let prompt = Prompt::build(self.desk.guardrails.policy(), &history, questions);
+        let prompt = Prompt::build(self.guardrails.policy(), &history, questions);
         match self.ask(&prompt, leave, stop).await? {
             Asked::Answered(answer) => match Draft::from_answer(&answer) {
                 Ok(draft) => self.approve(plan, &draft).await,
@@ -58,7 +58,7 @@ impl Turn<'_> {
     /// What was said before, screened again under today's policy: yesterday's may have let more through.
     async fn history(&mut self) -> Result<Vec<PastLine>, StoreError> {
         let lines = self.desk.store.history(self.claim, HISTORY_LINES).await?;
-        let (guardrails, talk) = (&self.desk.guardrails, &mut self.talk);
+        let (guardrails, talk) = (&self.guardrails, &mut self.talk);
         let past = lines.into_iter().filter_map(|line| match line.speaker {
             Speaker::Customer => guardrails.recall(&line.text, talk).map(PastLine::Customer),
             // What the customer was told back in clear goes to the model as they said it: as placeholders.
@@ -138,14 +138,14 @@ impl Turn<'_> {
     }
 
     async fn approve(mut self, plan: Plan, draft: &Draft) -> Result<Pass, StoreError> {
-        let approval = self.desk.guardrails.approve(draft, plan.locale(), &mut self.talk);
+        let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
             Decision::Refused { rule } => ("refused", Some(rule)),
-            Decision::Handoff { rule } => ("handoff", Some(rule)),
+            Decision::Handoff(call) => ("handoff", Some(&call.rule)),
         };
         self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
-                               "policy": self.desk.guardrails.policy().version(), "rules": approval.results }));
+                               "policy": self.guardrails.policy().version(), "rules": approval.results }));
         let model = Some(self.desk.model.name());
         match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
@@ -153,9 +153,9 @@ impl Turn<'_> {
                 let plan = plan.refused(approval.notice);
                 self.end(&plan, None, model, "draft_refused").await
             }
-            Decision::Handoff { rule } => {
+            Decision::Handoff(call) => {
                 let none: Option<Approved> = None;
-                self.end(&plan.handed_over(&rule), none, model, "handed_off").await
+                self.end(&plan.handed_over(call), none, model, "handed_off").await
             }
         }
     }

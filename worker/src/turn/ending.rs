@@ -39,7 +39,7 @@ impl Turn<'_> {
         model: Option<&str>,
         outcome: &'static str,
     ) -> Result<Pass, StoreError> {
-        let reply = self.desk.guardrails.compose(answer, plan.notices(), plan.locale());
+        let reply = self.guardrails.compose(answer, plan.notices(), plan.locale());
         let purpose = if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome };
         let sends = reply.map(|reply| self.desk.parts(&self.claim.source, &reply, purpose, self.trace));
         let ending = Ending {
@@ -63,7 +63,7 @@ impl Turn<'_> {
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
         self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
-        let guardrails = &self.desk.guardrails;
+        let guardrails = &self.guardrails;
         let locale = self.claim.locale.clone().unwrap_or_else(|| guardrails.policy().default_locale().to_owned());
         let notice = guardrails.notice(&Notice::Failure, &locale);
         let dead = culprits.iter().map(|event| self.letter(*event, class, error)).collect();
@@ -93,7 +93,7 @@ impl Turn<'_> {
             class: class.as_str().to_owned(),
             error: recovery::normalise(error),
             attempts: self.claim.attempts + 1,
-            policy: self.desk.guardrails.policy().version().to_owned(),
+            policy: self.guardrails.policy().version().to_owned(),
             build: common::build().to_owned(),
             body: None,
         }
@@ -200,7 +200,7 @@ impl Turn<'_> {
             hold: ending.hold,
             floor: ending.floor,
             outcome: ending.outcome,
-            policy: self.desk.guardrails.policy().version(),
+            policy: self.guardrails.policy().version(),
             model: ending.model,
             locale: Some(ending.locale),
             started_at: self.claim.at,

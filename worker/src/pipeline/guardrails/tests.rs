@@ -32,7 +32,7 @@ fn draft(text: &str) -> Draft {
 fn passed(screening: &Screening) -> Option<&str> {
     match &screening.outcome {
         Outcome::Pass(screened) => Some(screened.text()),
-        Outcome::Block { .. } | Outcome::Handoff { .. } => None,
+        Outcome::Block { .. } | Outcome::Handoff(_) => None,
     }
 }
 
@@ -68,7 +68,7 @@ fn what_stands_beyond_the_cut_is_judged_all_the_same() {
     let blocked = guardrails("").screen(&format!("{long} a fake invoice"), &mut Talk::default());
     assert_eq!(blocked.outcome, Outcome::Block { rule: "forbidden-words".into() });
     let asked = guardrails("").screen(&format!("{long} let me talk to a person"), &mut Talk::default());
-    assert_eq!(asked.outcome, Outcome::Handoff { rule: "asks-for-a-person".into(), asked: true });
+    assert_eq!(asked.outcome, Outcome::Handoff(Call { asked: true, ..Call::because("asks-for-a-person") }));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
     ];
     let guardrails = guardrails(&rules.concat());
     let block = Outcome::Block { rule: "stop".into() };
-    let handoff = |rule: &str, asked| Outcome::Handoff { rule: rule.into(), asked };
+    let handoff = |rule: &str, asked| Outcome::Handoff(Call { asked, ..Call::because(rule) });
     for (text, expected) in [
         ("hello urgent secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
         ("hello urgent secret lawyer stolen", block),
@@ -141,7 +141,7 @@ fn a_draft_is_approved_refused_handed_off_or_cut() {
     let refused = guardrails.approve(&draft("Here is your fake invoice"), "en", &mut Talk::default()).decision;
     assert_eq!(refused, Decision::Refused { rule: "output-words".into() });
     let handed = guardrails.approve(&draft("That calls for a lawsuit"), "en", &mut Talk::default()).decision;
-    assert_eq!(handed, Decision::Handoff { rule: "to-person".into() });
+    assert_eq!(handed, Decision::Handoff(Call::because("to-person")));
     let long = guardrails.approve(&draft(&"We are open. ".repeat(400)), "en", &mut Talk::default()).decision;
     let Decision::Approved(cut) = long else { panic!("{long:?}") };
     assert!(cut.text().len() <= 3000 && cut.text().ends_with("open."));
@@ -236,10 +236,7 @@ fn what_was_said_too_often_is_noticed_within_the_conversation() {
     let mut talk = Talk::default();
     talk.said("Where is it?");
     assert!(matches!(guardrails.screen("WHERE is it", &mut talk).outcome, Outcome::Pass(_)));
-    assert_eq!(
-        guardrails.screen("where is it!", &mut talk).outcome,
-        Outcome::Handoff { rule: "again".into(), asked: false }
-    );
+    assert_eq!(guardrails.screen("where is it!", &mut talk).outcome, Outcome::Handoff(Call::because("again")));
     assert!(matches!(guardrails.screen("where is it", &mut Talk::default()).outcome, Outcome::Pass(_)));
 }
 
@@ -267,5 +264,5 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
         guardrails.approve(&draft("Recibimos sus 333.000 pesos; la Alba 20 cuesta 620.000 pesos."), "es", &mut talk);
     assert!(matches!(fine.decision, Decision::Approved(_)), "{:?}", fine.results);
     let wrong = guardrails.approve(&draft("La Alba 20 cuesta 600.000 pesos."), "es", &mut Talk::default());
-    assert_eq!(wrong.decision, Decision::Handoff { rule: "grounding".into() });
+    assert_eq!(wrong.decision, Decision::Handoff(Call::because("grounding")));
 }

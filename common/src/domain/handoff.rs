@@ -1,0 +1,52 @@
+//! Why a person is called, who of them, and how soon.
+
+use serde::{Deserialize, Serialize};
+
+/// How soon a person should answer, from least to most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// When there is time.
+    Low,
+    /// In turn.
+    #[default]
+    Medium,
+    /// Before the others.
+    High,
+    /// At once.
+    Urgent,
+}
+
+impl Priority {
+    /// Its word, in the policy, the store and every listing.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Urgent => "urgent",
+        }
+    }
+}
+
+/// A person is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The rule that called, or the cause where no rule did.
+    pub rule: String,
+    /// Whether the customer asked for it.
+    pub asked: bool,
+    /// Which team; `None` for whoever takes calls that name none.
+    pub team: Option<String>,
+    /// How soon.
+    pub priority: Priority,
+}
+
+impl Call {
+    /// A call that the customer did not ask for, to nobody in particular.
+    #[must_use]
+    pub fn because(cause: &str) -> Self {
+        Self { rule: cause.to_owned(), asked: false, team: None, priority: Priority::default() }
+    }
+}
