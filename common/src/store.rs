@@ -14,6 +14,7 @@ mod floor;
 mod hold;
 mod intake;
 mod ledger;
+mod notes;
 mod outbox;
 mod read;
 mod scene;
@@ -39,6 +40,7 @@ pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnkn
 pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
+pub use notes::{NewNote, NoteView};
 pub use outbox::NewSend;
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use scene::{Scene, SceneMessage};
