@@ -46,6 +46,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
+    (
+        8,
+        "trace",
+        include_str!("../../../migrations/store/sqlite/0008_trace.sql"),
+        include_str!("../../../migrations/store/postgres/0008_trace.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(
