@@ -44,6 +44,12 @@ pub const TURNS_WAITING_SECONDS: &str = "handrail_turns_waiting_seconds";
 pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 /// Tokens. Labels: `model`, `direction` (`in`, `out`, `cached`).
 pub const TOKENS: &str = "handrail_model_tokens_total";
+/// Answers by where they came from. Label: `from` (`faq`, `saved`, `model`).
+pub const ANSWERS: &str = "handrail_answers_total";
+/// Questions that were looked up among the saved answers. Label: `outcome` (`hit`, `would_hit`, `miss`, `refused`).
+pub const SAVED_ANSWERS: &str = "handrail_saved_answers_total";
+/// Answers that had not the form they were asked for. Label: `outcome` (`repaired`, `given_up`).
+pub const MALFORMED_ANSWERS: &str = "handrail_malformed_answers_total";
 /// Sends by outcome. Labels: `source`, `outcome`.
 pub const SENDS: &str = "handrail_sends_total";
 /// Where the breaker of a model or channel stands: 0 closed, 1 half-open, 2 open. Labels: `kind`, `name`.

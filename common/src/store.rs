@@ -5,6 +5,7 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
 mod claim;
 mod contacts;

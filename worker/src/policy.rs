@@ -2,15 +2,19 @@
 //!
 //! Promised: a policy with an unknown key or kind, a missing locale, an unknown variable or an impossible number is
 //! refused with every reason, each with its line; what loads is complete, so that nothing downstream asks "is there a
-//! text for that?". Its version is a hash of its bytes: the same version is the same policy, and a trace that names
-//! it can be judged again later.
+//! text for that?". Its version is a hash of its bytes and those of the files it names: the same version is the same
+//! policy, and a trace that names it can be judged again later.
 
 mod body;
 mod error;
+mod facts;
+mod faq;
+mod files;
 mod fixtures;
 mod kinds;
 mod locale;
 mod overlap;
+mod prompts;
 mod reading;
 mod rule;
 mod rules;
@@ -23,7 +27,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use error::{PolicyError, PolicyProblem};
+pub use facts::{Fact, FactKind, FactTable};
+pub use faq::{AnswerCache, Faq, Faqs, bare};
+pub use files::PolicyFile;
 pub use fixtures::{Expected, Fixture};
+pub use prompts::{AnswerForm, AnswerFormat, FieldType, Frame, Variant, language};
 pub use rule::{
     Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
     PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
@@ -63,19 +71,23 @@ pub enum AfterDead {
 pub struct Policy {
     version: String,
     name: String,
-    instructions: String,
-    system: String,
+    frame: Frame,
+    variants: Vec<Variant>,
     locales: Vec<String>,
     default_locale: String,
     max_output_tokens: u32,
     history_tokens: u32,
     on_unknown: OnUnknown,
     after_dead: BTreeMap<Class, AfterDead>,
-    facts: BTreeMap<String, String>,
+    facts: FactTable,
+    faqs: Faqs,
+    cache: AnswerCache,
+    form: AnswerForm,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
     file: String,
+    files: Vec<PolicyFile>,
     fixtures: Vec<Fixture>,
 }
 
@@ -87,7 +99,7 @@ impl Policy {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(source) => Self::parse(&source, &file),
+            Ok(source) => reading::read(&source, &file, Some(path)),
             Err(error) => {
                 let reason = format!("cannot be read ({}); name a UTF-8 file that this user may read", error.kind());
                 Err(PolicyError { file, problems: vec![PolicyProblem { line: 1, reason }] })
@@ -103,15 +115,15 @@ impl Policy {
         Self::parse(STARTER, "policies/shop.toml (compiled in)")
     }
 
-    /// Reads a policy; `file` is its name in errors.
+    /// Reads a policy that lies nowhere: what it names must be compiled in. `file` is its name in errors.
     ///
     /// # Errors
     /// As for [`Policy::load`].
     pub fn parse(source: &str, file: &str) -> Result<Self, PolicyError> {
-        reading::read(source, file)
+        reading::read(source, file, None)
     }
 
-    /// First 12 hexadecimal digits of the file's SHA-256.
+    /// First 12 hexadecimal digits of the SHA-256 of the policy and every file that it names.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -123,16 +135,83 @@ impl Policy {
         &self.name
     }
 
-    /// The instructions with the facts: what every prompt begins with.
+    /// What every prompt in the default locale begins with: the instructions and the facts.
     #[must_use]
     pub fn system(&self) -> &str {
-        &self.system
+        self.steady(None, &self.default_locale)
+    }
+
+    /// What every prompt of a variant begins with in one of the policy's locales.
+    #[must_use]
+    pub fn steady(&self, variant: Option<&str>, locale: &str) -> &str {
+        self.frame(variant).steady(self.locale_or_default(locale))
+    }
+
+    /// The prompt of a variant; the policy's own for one that has none.
+    #[must_use]
+    pub fn frame(&self, variant: Option<&str>) -> &Frame {
+        let known = variant.and_then(|name| self.variants.iter().find(|variant| variant.name == name));
+        known.and_then(|variant| variant.frame.as_ref()).unwrap_or(&self.frame)
     }
 
     /// The instructions without the facts: what must not be repeated to anybody.
     #[must_use]
     pub fn instructions(&self) -> &str {
-        &self.instructions
+        self.frame.instructions()
+    }
+
+    /// Every prompt's instructions: the policy's own, then its variants'.
+    pub fn all_instructions(&self) -> impl Iterator<Item = &str> {
+        let others = self.variants.iter().filter_map(|variant| variant.frame.as_ref());
+        std::iter::once(&self.frame).chain(others).map(Frame::instructions)
+    }
+
+    /// Its variants, in the file's order.
+    #[must_use]
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    /// The variant that a conversation has, by its id; `None` for the policy's own prompt and models.
+    #[must_use]
+    pub fn variant_of(&self, conversation: &str) -> Option<&Variant> {
+        prompts::drawn(&self.variants, conversation)
+    }
+
+    /// What it answers itself.
+    #[must_use]
+    pub const fn faqs(&self) -> &Faqs {
+        &self.faqs
+    }
+
+    /// Which of the model's answers are kept.
+    #[must_use]
+    pub const fn cache(&self) -> AnswerCache {
+        self.cache
+    }
+
+    /// What form the model's answer has.
+    #[must_use]
+    pub const fn answer_form(&self) -> &AnswerForm {
+        &self.form
+    }
+
+    /// The most characters that a rule at the output lets a draft have.
+    #[must_use]
+    pub fn most_characters(&self) -> Option<u32> {
+        let limit = |rule: &Rule| match &rule.kind {
+            RuleKind::Length(length) if rule.stage == RuleStage::Output && rule.mode == RuleMode::Enforce => {
+                length.max_characters
+            }
+            _ => None,
+        };
+        self.rules.iter().filter_map(limit).min()
+    }
+
+    /// The files that it was read with.
+    #[must_use]
+    pub fn files(&self) -> &[PolicyFile] {
+        &self.files
     }
 
     /// Its locales, in the file's order.
@@ -174,6 +253,12 @@ impl Policy {
     /// What the assistant may state, by name.
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {
+        self.facts.texts()
+    }
+
+    /// What the assistant may state, with what each fact is.
+    #[must_use]
+    pub const fn fact_table(&self) -> &FactTable {
         &self.facts
     }
 
@@ -314,7 +399,9 @@ mod tests {
             ("max_output_tokens = 500", "max_output_tokens = 0", line_of("max_output_tokens"), "at least 1"),
             ("default_locale = \"en\"", "default_locale = \"fr\"", line_of("default_locale"), "'fr' is not among"),
             ("on_unknown = \"silent\"", "on_unknown = \"loud\"", line_of("on_unknown"), "loud"),
-            ("You are {name}.", "You are {nmae}.", line_of("instructions ="), "'{nmae}'"),
+            ("prompt = \"prompts/shop.txt\"", "prompt = \"shop.txt\"", line_of("prompt ="), "there is no 'shop.txt'"),
+            ("prompt = \"prompts/shop.txt\"", "instructions = \"Hi, {nmae}\"", line_of("prompt ="), "'{nmae}'"),
+            ("prompt = \"prompts/shop.txt\"", "instructions = \"\"", line_of("prompt ="), "'instructions' is empty"),
             ("I can't read {what} yet.", "I can't read {waht} yet.", line_of("I can't read"), "'{waht}'"),
             ("es = \"imágenes\"\n", "", line_of("[media.image]"), "'media.image' has nothing for 'es'"),
             ("[texts.failure]", "[texts.failing]", line_of("[texts.failure]"), "unknown text 'failing'"),

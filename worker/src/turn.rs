@@ -5,6 +5,7 @@
 
 pub(crate) mod draft;
 mod ending;
+mod known;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -46,6 +46,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
+    (
+        7,
+        "answers",
+        include_str!("../../../migrations/store/sqlite/0007_answers.sql"),
+        include_str!("../../../migrations/store/postgres/0007_answers.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(

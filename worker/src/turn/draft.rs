@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use common::domain::Speaker;
+use common::domain::{Call, Speaker};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::steps::{self, Step};
@@ -16,7 +16,8 @@ use crate::outages::{self, Leave};
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::pipeline::prompt::{Audience, PastLine, Prompt};
+use crate::pipeline::structured;
 use crate::recovery::breaker::Report;
 
 /// Lines of history looked at; the policy's token budget then decides how many the model sees.
@@ -33,25 +34,95 @@ enum Asked {
 }
 
 impl Turn<'_> {
-    /// The assistant's way: ask, approve, commit.
+    /// The assistant's way: what is known, else ask; read, approve, commit.
     pub(super) async fn answer(mut self, plan: Plan, questions: &[Screened], stop: Stop) -> Result<Pass, StoreError> {
+        if let Some(own) = self.own_answer(&plan, questions) {
+            return self.end(&plan, Some(own), None, "answered").await;
+        }
+        let history = self.history().await?;
+        let prompt = self.prompt(&plan, &history, questions);
+        let saved = self.may_be_saved(&prompt, &plan, (&history, questions));
+        if let Some(again) = self.said_before(saved.as_deref(), &plan).await? {
+            return self.end(&plan, Some(again), None, "answered").await;
+        }
         let leave = match self.desk.outages.model().enter() {
             Ok(leave) => leave,
             Err(held) => return self.held_up(held).await,
         };
-        let history = self.history().await?;
-        let prompt = Prompt::build(self.guardrails.policy(), &history, questions);
-        match self.ask(&prompt, leave, stop).await? {
-            Asked::Answered(answer) => match Draft::from_answer(&answer) {
-                Ok(draft) => self.approve(plan, &draft).await,
-                Err(error) => self.failed(&error).await,
-            },
+        let answer = match self.ask(&prompt, leave, stop.clone()).await? {
+            Asked::Answered(answer) => answer,
+            other => return self.unanswered(other).await,
+        };
+        if prompt.schema().is_some() {
+            return self.take_apart(plan, (&prompt, saved.as_deref()), &answer, stop).await;
+        }
+        match Draft::from_answer(&answer) {
+            Ok(draft) => self.approve(plan, &draft, saved.as_deref()).await,
+            Err(error) => self.failed(&error).await,
+        }
+    }
+
+    /// What the model is given, and in the path what it was made of.
+    fn prompt(&mut self, plan: &Plan, history: &[PastLine], questions: &[Screened]) -> Prompt {
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&self.claim.conversation.to_string()).map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale: plan.locale(), variant }, history, questions);
+        let notes: Vec<&str> = questions.iter().flat_map(Screened::notes).map(|note| note.rule.as_str()).collect();
+        self.path.push(json!({ "step": "prompt", "variant": variant, "template": policy.frame(variant).hash(),
+                               "bytes": prompt.bytes(), "notes": notes }));
+        prompt
+    }
+
+    /// There is no answer to go on with.
+    async fn unanswered(self, asked: Asked) -> Result<Pass, StoreError> {
+        match asked {
             Asked::Failed(error) => self.failed(&error).await,
             Asked::Drained => {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
                 Ok(Pass::HandedBack)
             }
-            Asked::Lost => self.lost().await,
+            Asked::Lost | Asked::Answered(_) => self.lost().await,
+        }
+    }
+
+    /// An answer in JSON: taken apart, after one repair if it must be.
+    async fn take_apart(
+        mut self,
+        plan: Plan,
+        (prompt, saved): (&Prompt, Option<&str>),
+        answer: &Answer,
+        stop: Stop,
+    ) -> Result<Pass, StoreError> {
+        let form = self.guardrails.policy().answer_form().clone();
+        let mut said = structured::read(&answer.text, &form);
+        if let Err(problem) = &said {
+            self.path.push(json!({ "step": "form", "outcome": "malformed", "problem": problem }));
+            let leave = match self.desk.outages.model().enter() {
+                Ok(leave) => leave,
+                Err(held) => return self.held_up(held).await,
+            };
+            said = match self.ask(&prompt.repairing(&answer.text, problem), leave, stop).await? {
+                Asked::Answered(again) => structured::read(&again.text, &form),
+                other => return self.unanswered(other).await,
+            };
+            let outcome = if said.is_ok() { "repaired" } else { "given_up" };
+            metrics::counter!(names::MALFORMED_ANSWERS, "outcome" => outcome).increment(1);
+        }
+        let model = Some(self.desk.model.name());
+        match said {
+            Ok(said) => {
+                let fields = json!(said.fields);
+                self.path.push(json!({ "step": "form", "outcome": "read", "handoff": said.handoff, "fields": fields }));
+                if said.handoff {
+                    let plan = plan.handed_over(Call::because("model_asked"));
+                    return self.end(&plan, None, model, "handed_off").await;
+                }
+                self.approve(plan, &Draft::from_structured(&said), saved).await
+            }
+            Err(problem) => {
+                self.path.push(json!({ "step": "form", "outcome": "given_up", "problem": problem }));
+                self.end(&plan.failed_over(Call::because("malformed")), None, model, "handed_off").await
+            }
         }
     }
 
@@ -137,7 +208,7 @@ impl Turn<'_> {
         }
     }
 
-    async fn approve(mut self, plan: Plan, draft: &Draft) -> Result<Pass, StoreError> {
+    async fn approve(mut self, plan: Plan, draft: &Draft, saved: Option<&str>) -> Result<Pass, StoreError> {
         let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
@@ -147,6 +218,9 @@ impl Turn<'_> {
         self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
                                "policy": self.guardrails.policy().version(), "rules": approval.results }));
         let model = Some(self.desk.model.name());
+        if let Some(saved) = saved {
+            self.save(saved, draft, &approval).await;
+        }
         match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
             Decision::Refused { .. } => {

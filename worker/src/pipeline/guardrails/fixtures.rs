@@ -18,8 +18,26 @@ pub(super) fn hold(guardrails: &Guardrails) -> Result<(), PolicyError> {
         let reason = judge(guardrails, fixture)?;
         Some(PolicyProblem { line: fixture.line, reason })
     });
-    let problems: Vec<PolicyProblem> = failed.collect();
+    let answers = policy.faqs().all().iter().flat_map(|faq| faq.answers().iter().map(move |said| (faq, said)));
+    let stopped = answers.filter_map(|(faq, (locale, text))| {
+        let by = stops(guardrails, text)?;
+        let reason = format!("the answer '{}' in '{locale}' would not pass the policy's own rule '{by}'", faq.name);
+        Some(PolicyProblem { line: faq.line, reason })
+    });
+    let mut problems: Vec<PolicyProblem> = failed.chain(stopped).collect();
+    problems.sort_by_key(|problem| problem.line);
     if problems.is_empty() { Ok(()) } else { Err(PolicyError { file: policy.file().to_owned(), problems }) }
+}
+
+/// The rule that would stop the policy's own answer if a model had drafted it.
+fn stops(guardrails: &Guardrails, text: &str) -> Option<String> {
+    let views = Views::of(text);
+    let locale = guardrails.policy.detect_in(views.plain());
+    let judgement = guardrails.output.judge(&views, locale, &mut Talk::default());
+    match judgement.verdict {
+        Verdict::Pass => None,
+        Verdict::Block { rule } | Verdict::Handoff { rule, .. } => Some(rule),
+    }
 }
 
 /// What became of a text otherwise than it must; `None` where all is well.

@@ -82,12 +82,13 @@ impl Matcher {
             RuleKind::Language(language) => Self::Language { allow: language.allow.clone() },
             RuleKind::Repeat(repeat) => Self::Repeat { times: repeat.times },
             RuleKind::Grounding(grounding) => {
-                Self::Grounding { facts: Box::new(Facts::of(facts())), customer_may: grounding.customer_may }
+                Self::Grounding { facts: Box::new(policy.fact_table().claims()), customer_may: grounding.customer_may }
             }
             RuleKind::Leak(leak) => {
                 let size = usize::try_from(leak.words).unwrap_or(usize::MAX);
                 let canary = leak.canary.as_deref().map(words_of);
-                Self::Leak { shingles: Shingles::of(policy.instructions(), size), canary }
+                let instructions = policy.all_instructions().collect::<Vec<_>>().join("\n");
+                Self::Leak { shingles: Shingles::of(&instructions, size), canary }
             }
             RuleKind::Promise(promise) => Self::Promise(Promise::new(promise)?),
             RuleKind::Schema(schema) => Self::Schema(schema.clone()),

@@ -87,8 +87,8 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
         ("hello urgent secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
         ("hello urgent secret lawyer stolen", block),
         ("hello urgent secret lawyer", handoff("hand", false)),
-        ("hello urgent Secret!", Outcome::Pass(Screened { text: "hello urgent ***!".into() })),
-        ("hello urgent", Outcome::Pass(Screened { text: "hello urgent".into() })),
+        ("hello urgent Secret!", Outcome::Pass(Screened { text: "hello urgent ***!".into(), notes: Vec::new(), unmarked: false })),
+        ("hello urgent", Outcome::Pass(Screened { text: "hello urgent".into(), notes: Vec::new(), unmarked: false })),
     ] {
         let screening = guardrails.screen(text, &mut Talk::default());
         assert_eq!(screening.outcome, expected, "{text}");
