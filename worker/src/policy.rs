@@ -20,6 +20,7 @@ mod rule;
 mod rules;
 mod template;
 mod texts;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -135,85 +136,6 @@ impl Policy {
         &self.name
     }
 
-    /// What every prompt in the default locale begins with: the instructions and the facts.
-    #[must_use]
-    pub fn system(&self) -> &str {
-        self.steady(None, &self.default_locale)
-    }
-
-    /// What every prompt of a variant begins with in one of the policy's locales.
-    #[must_use]
-    pub fn steady(&self, variant: Option<&str>, locale: &str) -> &str {
-        self.frame(variant).steady(self.locale_or_default(locale))
-    }
-
-    /// The prompt of a variant; the policy's own for one that has none.
-    #[must_use]
-    pub fn frame(&self, variant: Option<&str>) -> &Frame {
-        let known = variant.and_then(|name| self.variants.iter().find(|variant| variant.name == name));
-        known.and_then(|variant| variant.frame.as_ref()).unwrap_or(&self.frame)
-    }
-
-    /// The instructions without the facts: what must not be repeated to anybody.
-    #[must_use]
-    pub fn instructions(&self) -> &str {
-        self.frame.instructions()
-    }
-
-    /// Every prompt's instructions: the policy's own, then its variants'.
-    pub fn all_instructions(&self) -> impl Iterator<Item = &str> {
-        let others = self.variants.iter().filter_map(|variant| variant.frame.as_ref());
-        std::iter::once(&self.frame).chain(others).map(Frame::instructions)
-    }
-
-    /// Its variants, in the file's order.
-    #[must_use]
-    pub fn variants(&self) -> &[Variant] {
-        &self.variants
-    }
-
-    /// The variant that a conversation has, by its id; `None` for the policy's own prompt and models.
-    #[must_use]
-    pub fn variant_of(&self, conversation: &str) -> Option<&Variant> {
-        prompts::drawn(&self.variants, conversation)
-    }
-
-    /// What it answers itself.
-    #[must_use]
-    pub const fn faqs(&self) -> &Faqs {
-        &self.faqs
-    }
-
-    /// Which of the model's answers are kept.
-    #[must_use]
-    pub const fn cache(&self) -> AnswerCache {
-        self.cache
-    }
-
-    /// What form the model's answer has.
-    #[must_use]
-    pub const fn answer_form(&self) -> &AnswerForm {
-        &self.form
-    }
-
-    /// The most characters that a rule at the output lets a draft have.
-    #[must_use]
-    pub fn most_characters(&self) -> Option<u32> {
-        let limit = |rule: &Rule| match &rule.kind {
-            RuleKind::Length(length) if rule.stage == RuleStage::Output && rule.mode == RuleMode::Enforce => {
-                length.max_characters
-            }
-            _ => None,
-        };
-        self.rules.iter().filter_map(limit).min()
-    }
-
-    /// The files that it was read with.
-    #[must_use]
-    pub fn files(&self) -> &[PolicyFile] {
-        &self.files
-    }
-
     /// Its locales, in the file's order.
     #[must_use]
     pub fn locales(&self) -> &[String] {
@@ -254,12 +176,6 @@ impl Policy {
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {
         self.facts.texts()
-    }
-
-    /// What the assistant may state, with what each fact is.
-    #[must_use]
-    pub const fn fact_table(&self) -> &FactTable {
-        &self.facts
     }
 
     /// Its rules, in the file's order.
@@ -334,7 +250,7 @@ mod tests {
     fn the_starter_is_sound_and_its_version_is_its_content() {
         let policy = Policy::starter().unwrap();
         assert_eq!(policy.locales(), ["en", "es", "pt"]);
-        assert_eq!(policy.rules().len(), 17);
+        assert_eq!(policy.rules().len(), 19);
         assert_eq!(policy.on_unknown(), OnUnknown::Silent);
         assert_eq!(policy.version().len(), 12);
         assert_eq!(policy.version(), Policy::parse(STARTER, "elsewhere").unwrap().version());
@@ -422,13 +338,13 @@ mod tests {
 
     #[test]
     fn what_follows_a_dead_message_is_the_policys_to_say_for_each_class() {
-        let table = "[after_dead]\ndefault = \"hold\"\ncrash = \"park\"\n\n[facts]";
-        let policy = Policy::parse(&changed("[facts]", table), "test.toml").unwrap();
+        let table = "[after_dead]\ndefault = \"hold\"\ncrash = \"park\"\n\n[facts]\nhours";
+        let policy = Policy::parse(&changed("[facts]\nhours", table), "test.toml").unwrap();
         assert_eq!(policy.after_dead(Class::Crash), AfterDead::Park);
         assert_eq!(policy.after_dead(Class::Poison), AfterDead::Hold);
         assert!(Class::ALL.iter().all(|class| Policy::starter().unwrap().after_dead(*class) == AfterDead::Park));
         for (line, reason) in [("crush = \"hold\"", "unknown class 'crush'"), ("crash = \"stop\"", "stop")] {
-            let text = reasons(&changed("[facts]", &format!("[after_dead]\n{line}\n\n[facts]")));
+            let text = reasons(&changed("[facts]\nhours", &format!("[after_dead]\n{line}\n\n[facts]\nhours")));
             assert!(text.contains(reason), "{line}\n{text}");
         }
     }

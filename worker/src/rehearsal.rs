@@ -22,7 +22,9 @@ use crate::models::{self, Answer, Model};
 use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Screened, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::pipeline::prompt::{Audience, PastLine, Prompt};
+use crate::pipeline::structured;
+use crate::policy::AnswerFormat;
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
 
@@ -277,8 +279,13 @@ impl Rehearsal {
             Route::Policy | Route::Queue(_) => return Ok(self.end(&plan, None, Voice::Policy, limit)),
             Route::Person => return Ok(Verdict::Superseded("person_has_floor")),
         };
-        let (answer, voice) = self.ask(scene, &questions, talk).await?;
-        let draft = match answer.and_then(|answer| Draft::from_answer(&answer)) {
+        if let ([question], [_]) = (questions.as_slice(), scene.messages.as_slice())
+            && let Some((_, own)) = self.guardrails.faq(question, plan.locale())
+        {
+            return Ok(self.end(&plan, Some(own), Voice::Policy, limit));
+        }
+        let (answer, voice) = self.ask(scene, (&questions, plan.locale()), talk).await?;
+        let draft = match answer.and_then(|answer| self.draft(&answer)) {
             Ok(draft) => draft,
             Err(error) => return Ok(fails(letter, Class::from(&error).as_str(), &normalise(&error.to_string()))),
         };
@@ -290,10 +297,20 @@ impl Rehearsal {
         })
     }
 
+    /// A draft of an answer; one in JSON is not repaired here.
+    fn draft(&self, answer: &Answer) -> Result<Draft, models::ModelError> {
+        let form = self.guardrails.policy().answer_form();
+        if form.format == AnswerFormat::Text {
+            return Draft::from_answer(answer);
+        }
+        let read = structured::read(&answer.text, form);
+        read.map(|said| Draft::from_structured(&said)).map_err(|_| models::ModelError::Malformed("not of its form"))
+    }
+
     async fn ask(
         &self,
         scene: &Scene,
-        questions: &[Screened],
+        (questions, locale): (&[Screened], &str),
         talk: &mut Talk,
     ) -> Result<(Result<Answer, models::ModelError>, Voice), StoreError> {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
@@ -302,7 +319,9 @@ impl Rehearsal {
             Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
         });
         let past: Vec<PastLine> = past.collect();
-        let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&scene.conversation.to_string()).map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale, variant }, &past, questions);
         if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
             let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
             return Ok((Ok(answer), Voice::Recorded));

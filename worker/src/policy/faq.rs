@@ -51,10 +51,16 @@ pub struct Faq {
     pub name: String,
     /// Its line in the policy.
     pub line: usize,
+    questions: PerLocale<Vec<String>>,
     answer: PerLocale<String>,
 }
 
 impl Faq {
+    /// Every way to ask it, in every locale.
+    pub fn questions(&self) -> impl Iterator<Item = &str> {
+        self.questions.values().flatten().map(String::as_str)
+    }
+
     /// The answer, by locale.
     #[must_use]
     pub const fn answers(&self) -> &PerLocale<String> {
@@ -130,7 +136,8 @@ pub(super) fn read(
                 Err(reason) => problems.at(&text.span(), format!("'{called}.answer.{locale}' {reason}")),
             }
         }
-        faqs.all.push(Faq { name: called.clone(), line: problems.line(&own.span()), answer: texts });
+        let (line, questions) = (problems.line(&own.span()), questions.get_ref().clone());
+        faqs.all.push(Faq { name: called.clone(), line, questions, answer: texts });
     }
     faqs
 }

@@ -222,7 +222,10 @@ impl Turn<'_> {
             self.save(saved, draft, &approval).await;
         }
         match approval.decision {
-            Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
+            Decision::Approved(approved) => {
+                metrics::counter!(names::ANSWERS, "from" => "model").increment(1);
+                self.end(&plan, Some(approved), model, "answered").await
+            }
             Decision::Refused { .. } => {
                 let plan = plan.refused(approval.notice);
                 self.end(&plan, None, model, "draft_refused").await
