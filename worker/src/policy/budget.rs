@@ -134,3 +134,48 @@ fn time_zone(name: &Spanned<String>, problems: &mut Problems<'_>) -> TimeZone {
         TimeZone::UTC
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::Policy;
+
+    use super::*;
+
+    const STARTER: &str = include_str!("../../../policies/shop.toml");
+    const ITS_OWN: &str = "contact_day = { calls = 500 }";
+
+    fn with(budget: &str) -> Result<Policy, String> {
+        assert_eq!(STARTER.matches(ITS_OWN).count(), 1);
+        Policy::parse(&STARTER.replacen(ITS_OWN, budget, 1), "test.toml").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_budget_with_a_mistake_is_refused_with_its_line_and_reason() {
+        let line = 1 + STARTER[..STARTER.find(ITS_OWN).unwrap()].matches('\n').count();
+        for (budget, at, reason) in [
+            ("contact_day = { calls = 0 }", line, "at least 1"),
+            ("contact_day = {}", line, "'budget.contact_day' caps nothing"),
+            ("contact_day = { amount = \"0.00\" }\ncurrency = \"USD\"", line, "lets no model be asked"),
+            ("contact_day = { amount = \"five\" }\ncurrency = \"USD\"", line, "'five' is no amount"),
+            ("contact_day = { amount = 5 }\ncurrency = \"USD\"", line, "invalid type"),
+            ("contact_day = { amount = \"5\" }", line - 1, "no 'currency'"),
+            ("currency = \"usd\"\ncontact_day = { amount = \"5\" }", line, "three capital letters"),
+            ("time_zone = \"Mars/Olympus\"\ncontact_day = { calls = 5 }", line, "'Mars/Olympus' is no time zone"),
+            ("contact_week = { calls = 5 }", line, "unknown field `contact_week`"),
+        ] {
+            let text = with(budget).unwrap_err();
+            assert!(text.contains(&format!("test.toml:{at}: ")) && text.contains(reason), "{budget}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_the_calendars_in_the_policys_time_zone() {
+        // 2026-01-31T03:00:00Z.
+        let at = Micros(1_769_828_400_000_000);
+        let scope = |budget: &str| format!("{:?}", with(budget).unwrap().spending().of_deployment(at).unwrap());
+        assert!(scope("deployment_day = { calls = 5 }").contains("deployment/2026-01-31"));
+        let west = scope("deployment_day = { calls = 5 }\ntime_zone = \"America/Lima\"");
+        assert!(west.contains("deployment/2026-01-30"), "{west}");
+        assert!(with("").unwrap().spending().of_deployment(at).is_none());
+    }
+}

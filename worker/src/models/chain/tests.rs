@@ -132,12 +132,10 @@ fn a_chain_is_picked_by_name_and_a_name_that_nobody_has_is_named() {
 #[test]
 fn a_model_without_a_price_in_the_budgets_currency_is_refused_by_name() {
     let starter = include_str!("../../../../policies/shop.toml");
-    let policy = |budget: &str| Policy::parse(&format!("{budget}\n{starter}"), "test").unwrap();
-    let starter = starter.split("\n[budget]").next().unwrap();
-    assert!(!starter.is_empty());
-    let dollars = policy("budget.currency = \"USD\"\nbudget.deployment_day = { amount = \"5\" }");
-    let euros = policy("budget.currency = \"EUR\"\nbudget.deployment_day = { amount = \"5\" }");
-    let calls = policy("budget.deployment_day = { calls = 5 }");
+    let policy = |budget: &str| Policy::parse(&starter.replacen("contact_day = { calls = 500 }", budget, 1), "test").unwrap();
+    let dollars = policy("currency = \"USD\"\ndeployment_day = { amount = \"5\" }");
+    let euros = policy("currency = \"EUR\"\ndeployment_day = { amount = \"5\" }");
+    let calls = policy("deployment_day = { calls = 5 }");
     let chain = |prices| Chain::new(vec![link("a", None), Link::new(Arc::new(Named("b")), "test", prices, None)]).unwrap();
     assert!(chain(Some(usd("1", "1"))).affords(dollars.spending()).is_ok());
     assert!(chain(Some(Prices::free())).affords(dollars.spending()).is_ok());
