@@ -7,6 +7,7 @@
 
 mod answers;
 mod attempts;
+mod budget;
 mod claim;
 mod contacts;
 mod dead;
@@ -29,7 +30,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::AttemptEnd;
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Budget, Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,

@@ -18,7 +18,7 @@ use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, OnUnknown, Policy, Rule, facts, faq, fixtures, prompts, rules};
+use super::{AfterDead, AfterRefusal, OnUnknown, Policy, Rule, budget, facts, faq, fixtures, prompts, rules};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -38,6 +38,7 @@ struct Written {
     answer: Option<prompts::WrittenForm>,
     #[serde(default)]
     variant: Vec<Spanned<prompts::WrittenVariant>>,
+    budget: Option<Spanned<budget::Written>>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
@@ -56,6 +57,8 @@ struct Assistant {
     max_output_tokens: Spanned<u32>,
     history_tokens: Spanned<u32>,
     on_unknown: OnUnknown,
+    #[serde(default)]
+    after_refusal: AfterRefusal,
 }
 
 /// Checks that every locale has its part, and no other has one.
@@ -185,7 +188,9 @@ impl Parts<'_> {
             max_output_tokens: *assistant.max_output_tokens.get_ref(),
             history_tokens: *assistant.history_tokens.get_ref(),
             on_unknown: assistant.on_unknown,
+            after_refusal: assistant.after_refusal,
             after_dead: after_dead(&self.written.after_dead, problems),
+            spending: budget::read(self.written.budget.as_ref(), problems),
             facts: self.facts,
             faqs: self.faqs,
             cache: faq::AnswerCache::default(),

@@ -49,7 +49,7 @@ impl Turn<'_> {
         let tenant = Tenant {
             source: self.claim.source.as_str(),
             policy: policy.version(),
-            model: self.desk.model.name(),
+            model: self.chain.names().first().copied().unwrap_or_default(),
             locale: plan.locale(),
         };
         saved::key(self.single(questions)?, prompt, tenant, policy.cache().max_characters)
