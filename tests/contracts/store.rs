@@ -4,6 +4,7 @@
 //! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
 mod budgets; // spend never passes a cap
+mod answers; // what is said again, for a while
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
