@@ -90,7 +90,7 @@ async fn an_answer_is_said_again_only_to_the_same_question_under_the_same_policy
     let path = folder.path().join("policy.toml");
     let policy = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{policy}\n# edited\n")).unwrap();
-    assert!(stack.workers[0].stop().await.success());
+    assert!(stack.workers.remove(0).stop().await.success());
     stack.add_worker();
     stack.ready().await;
     let (third, _) = heard(&stack, "15550105", LIMA).await;
