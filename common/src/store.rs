@@ -6,6 +6,7 @@
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
 mod attempts;
+mod budget;
 mod claim;
 mod contacts;
 mod dead;
@@ -30,7 +31,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::AttemptEnd;
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Budget, Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,

@@ -6,6 +6,7 @@
 //! it can be judged again later.
 
 mod body;
+mod budget;
 mod error;
 mod fixtures;
 mod kinds;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use budget::Spending;
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
 pub use rule::{
@@ -48,6 +50,17 @@ pub enum OnUnknown {
     Resend,
 }
 
+/// What follows when a model declines to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterRefusal {
+    /// No other model is asked.
+    #[default]
+    End,
+    /// The next of the chain is asked.
+    Next,
+}
+
 /// What becomes of the rest of a conversation after one of its messages was parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,7 +83,9 @@ pub struct Policy {
     max_output_tokens: u32,
     history_tokens: u32,
     on_unknown: OnUnknown,
+    after_refusal: AfterRefusal,
     after_dead: BTreeMap<Class, AfterDead>,
+    spending: Spending,
     facts: BTreeMap<String, String>,
     cues: Cues,
     texts: Texts,
@@ -163,6 +178,18 @@ impl Policy {
     #[must_use]
     pub const fn on_unknown(&self) -> OnUnknown {
         self.on_unknown
+    }
+
+    /// What follows when a model declines to answer.
+    #[must_use]
+    pub const fn after_refusal(&self) -> AfterRefusal {
+        self.after_refusal
+    }
+
+    /// How much may be spent on models.
+    #[must_use]
+    pub const fn spending(&self) -> &Spending {
+        &self.spending
     }
 
     /// What becomes of the rest of a conversation after a message that died of this class.

@@ -119,6 +119,8 @@ pub struct Rehearsal {
     store: Store,
     guardrails: Guardrails,
     model: Arc<dyn Model>,
+    /// By whose names answers were recorded.
+    names: Vec<String>,
     channels: Channels,
     sources: HashMap<SourceName, Source>,
     queue_keys: Keyring,
@@ -132,7 +134,6 @@ impl Rehearsal {
     /// [`StartError`] names what a worker could not start with either.
     pub fn of(store: Store, config: &Config, keys: &Keys) -> Result<Self, StartError> {
         let model = config.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
-        // Under the real one's name, by which answers were recorded.
         let stand_in = ModelConfig { protocol: Protocol::Scripted, base_url: None, api_key: None, ..model.clone() };
         let deadline = config.timing.model_deadline;
         Ok(Self {
@@ -140,6 +141,7 @@ impl Rehearsal {
             guardrails: crate::guardrails(config)?,
             model: models::connect(&stand_in, deadline).map_err(|error| StartError::Model(error.to_string()))?,
             channels: Channels::of(&config.sources, &config.timing),
+            names: config.models.iter().map(|model| model.name.clone()).collect(),
             sources: config.sources.clone(),
             queue_keys: keys.shared.queue.clone(),
             deadline,
@@ -287,8 +289,9 @@ impl Rehearsal {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
         let past = judge::recall(&self.guardrails, &history, talk);
         let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
-        if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
-            let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if let Some(paid) = self.store.scene_answer(scene, &names, &prompt.hash()).await? {
+            let answer = Answer { text: paid.text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
             return Ok((Ok(answer), Voice::Recorded));
         }
         Ok((llm::ask(&*self.model, &prompt, self.deadline).await, Voice::Scripted))

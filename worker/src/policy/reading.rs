@@ -18,6 +18,7 @@ use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
 use super::{AfterDead, OnUnknown, Policy, Rule, rules};
+use super::{AfterRefusal, budget};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -28,6 +29,8 @@ struct Written {
     assistant: Assistant,
     #[serde(default)]
     after_dead: BTreeMap<Spanned<String>, AfterDead>,
+    #[serde(default)]
+    budget: Option<Spanned<budget::Written>>,
     #[serde(default)]
     facts: Option<Spanned<BTreeMap<String, String>>>,
     cues: Spanned<PerLocale<Vec<String>>>,
@@ -47,6 +50,8 @@ struct Assistant {
     max_output_tokens: Spanned<u32>,
     history_tokens: Spanned<u32>,
     on_unknown: OnUnknown,
+    #[serde(default)]
+    after_refusal: AfterRefusal,
 }
 
 /// Checks that every locale has its part, and no other has one.
@@ -98,8 +103,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
 }
 
 fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
-    let Assistant { name, instructions, default_locale, locales, max_output_tokens, history_tokens, on_unknown: _ } =
-        assistant;
+    let Assistant { name, instructions, default_locale, locales, max_output_tokens, history_tokens, .. } = assistant;
     for (key, text) in [("name", name), ("instructions", instructions)] {
         if text.get_ref().trim().is_empty() {
             problems.at(&text.span(), format!("'{key}' is empty"));
@@ -127,6 +131,7 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
     let facts = facts(written.facts.as_ref(), problems);
     let cues = cues(&written.cues, locales, problems);
     let after_dead = after_dead(&written.after_dead, problems);
+    let spending = budget::read(written.budget.as_ref(), problems);
     let texts = Texts {
         templates: templates(&written.texts, locales, problems),
         media: media(&written.media, locales, problems),
@@ -142,7 +147,9 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         max_output_tokens: *assistant.max_output_tokens.get_ref(),
         history_tokens: *assistant.history_tokens.get_ref(),
         on_unknown: assistant.on_unknown,
+        after_refusal: assistant.after_refusal,
         after_dead,
+        spending,
         facts,
         cues,
         texts,
