@@ -143,7 +143,9 @@ impl Facts {
             match claim.kind {
                 ClaimKind::Price => drop(self.amounts.insert(claim.value)),
                 ClaimKind::Hour => self.minutes.extend(claim.value.parse::<u32>().ok().map(|minutes| minutes % 720)),
-                ClaimKind::Phone | ClaimKind::Address => self.state(claim.kind, &text[claim.span.start..claim.span.end]),
+                ClaimKind::Phone | ClaimKind::Address => {
+                    self.state(claim.kind, &text[claim.span.start..claim.span.end])
+                }
             }
         }
     }

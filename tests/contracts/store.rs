@@ -3,8 +3,8 @@
 //! A fixture is a fresh store with a clock that only the test moves: a file of its own for SQLite, a database of its
 //! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
-mod budgets; // spend never passes a cap
 mod answers; // what is said again, for a while
+mod budgets; // spend never passes a cap
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
@@ -29,14 +29,14 @@ use std::time::Duration;
 
 use common::config::{Keys, QueueSecrets, Secret, SqliteFile, StoreUrl, Timing};
 use common::domain::{
-    Address, AttemptId, Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, InstanceId, Micros, Party,
-    Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
+    Address, AttemptId, Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, InstanceId,
+    Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
 };
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, AttemptEnd, Begun, BegunAttempt, Charge, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, Finished,
-    NewDead, NewSend, NextSend, Store,
+    Admission, Admitted, AttemptEnd, Begun, BegunAttempt, Charge, Claimed, Clock, Commit, CommitOutcome, Committed,
+    DeliveryClaim, Finished, NewDead, NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};

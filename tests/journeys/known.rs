@@ -106,7 +106,8 @@ async fn a_saved_answer_in_shadow_is_told_and_the_model_asked(doors: Doors) {
     assert_eq!(stack.model.calls().len(), 2);
 }
 
-const TEXT: (&str, &str) = ("[answer]\nformat = \"text\"", "[answer]\nformat = \"json\"\nfields = { order = \"string\" }");
+const TEXT: (&str, &str) =
+    ("[answer]\nformat = \"text\"", "[answer]\nformat = \"json\"\nfields = { order = \"string\" }");
 
 fn in_form(reply: &str, handoff: bool) -> ModelBehaviour {
     let answer = json!({ "reply": reply, "handoff": handoff, "reason": null, "order": null });

@@ -87,7 +87,7 @@ async fn work(store: Store, claims: Arc<Vec<Claimed>>, made: Arc<Made>, seed: u6
         // The worst that can happen happens often.
         let cost = if dice.random_bool(0.5) { most } else { dice.random_range(0..=most) };
         match dice.random_range(0..8) {
-            0 => {} // died before the call left
+            0 => {}                              // died before the call left
             1 => made.call(claim.contact, cost), // died after it
             2 => end(&store, claim, begun, Charge::Nothing).await,
             3 => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::models::{Answer, Model, ModelError};
 use crate::pipeline::prompt::Prompt;
-use crate::pipeline::structured::Structured;
+use crate::pipeline::structured::{self, Structured};
+use crate::policy::{AnswerForm, AnswerFormat};
 
 /// What a model wrote, not yet approved. Made only here, and only from a model's answer (P5).
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +23,18 @@ impl Draft {
             "" => Err(ModelError::Malformed("it holds no text")),
             text => Ok(Self { text: text.to_owned() }),
         }
+    }
+
+    /// The draft of an answer that must have a form; nothing is repaired here.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] for an answer that says nothing, or has not its form.
+    pub fn in_form(answer: &Answer, form: &AnswerForm) -> Result<Self, ModelError> {
+        if form.format == AnswerFormat::Text {
+            return Self::from_answer(answer);
+        }
+        let read = structured::read(&answer.text, form);
+        read.map(|said| Self::from_structured(&said)).map_err(|_| ModelError::Malformed("it has not its form"))
     }
 
     /// The reply within an answer that has a form.

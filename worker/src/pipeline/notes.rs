@@ -67,7 +67,9 @@ impl Note {
                 "Marks such as <PHONE_1> stand for the customer's own data. Write them unchanged where they are needed."
             }
             Reason::Secret => "*** stands for a credential that was taken out. Do not ask for it.",
-            Reason::Repeated => "The customer has said the same before: answer in other words, or offer that a person helps.",
+            Reason::Repeated => {
+                "The customer has said the same before: answer in other words, or offer that a person helps."
+            }
             // Whatever other kinds find is told by the rule's name.
             _ => return format!("The rule '{}' noted something in the last message.", self.rule),
         }

@@ -210,7 +210,8 @@ impl Prompt {
 fn tell(system: &mut String, policy: &Policy, locale: &str, (history, pending): (&[PastLine], &[Screened])) {
     let locale = policy.locale_or_default(locale);
     if let Some((products, left_out)) = policy.fact_table().fitting(&asked(history, pending)) {
-        system.push_str(&format!("\n\nProducts that fit this conversation ({left_out} others are left out):{products}"));
+        system
+            .push_str(&format!("\n\nProducts that fit this conversation ({left_out} others are left out):{products}"));
     }
     let language = language(locale);
     system.push_str(&format!("\n\nUnless the customer's last message is in another language, answer in {language}."));
@@ -332,7 +333,10 @@ mod tests {
         let told = |text: &str, history: &[PastLine]| Prompt::build(&policy, history, &[screened(&policy, text)]);
         let needles = told("¿Qué valen las agujas para cuero?", &[]);
         assert!(needles.system().contains("Agujas para cuero, paquete de cinco: 11.000 COP"));
-        assert!(!needles.system().contains("Bordadora Lirio de seis agujas: 18.900.000 COP") || needles.system().len() < 9_000);
+        assert!(
+            !needles.system().contains("Bordadora Lirio de seis agujas: 18.900.000 COP")
+                || needles.system().len() < 9_000
+        );
         let embroidery = told("¿Y esa cuánto vale?", &[PastLine::Business("La bordadora Lirio hace gorras.".into())]);
         assert!(embroidery.system().contains("Bordadora Lirio de seis agujas: 18.900.000 COP"));
         assert_eq!(needles.steady(), embroidery.steady());

@@ -30,7 +30,8 @@ impl std::fmt::Debug for Structured {
 
 /// The types that a key may have.
 fn allowed(form: &AnswerForm) -> BTreeMap<&str, (&'static str, bool)> {
-    let mut keys = BTreeMap::from([("reply", ("string", false)), ("handoff", ("boolean", false)), ("reason", ("string", true))]);
+    let mut keys =
+        BTreeMap::from([("reply", ("string", false)), ("handoff", ("boolean", false)), ("reason", ("string", true))]);
     keys.extend(form.fields.iter().map(|(name, of)| (name.as_str(), (of.as_str(), true))));
     keys
 }
@@ -42,7 +43,8 @@ pub fn schema(form: &AnswerForm) -> Option<Value> {
         return None;
     }
     let keys = allowed(form);
-    let property = |(of, null): &(&str, bool)| if *null { json!({ "type": [of, "null"] }) } else { json!({ "type": of }) };
+    let property =
+        |(of, null): &(&str, bool)| if *null { json!({ "type": [of, "null"] }) } else { json!({ "type": of }) };
     let properties: Map<String, Value> = keys.iter().map(|(key, of)| ((*key).to_owned(), property(of))).collect();
     let required: Vec<&str> = keys.keys().copied().collect();
     Some(json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false }))
@@ -109,7 +111,8 @@ mod tests {
     use super::*;
 
     fn form() -> AnswerForm {
-        let fields = BTreeMap::from([("order".to_owned(), FieldType::String), ("pieces".to_owned(), FieldType::Number)]);
+        let fields =
+            BTreeMap::from([("order".to_owned(), FieldType::String), ("pieces".to_owned(), FieldType::Number)]);
         AnswerForm { format: AnswerFormat::Json, fields }
     }
 
@@ -129,9 +132,18 @@ mod tests {
             ("Hola", "not one JSON object"),
             ("[1]", "not one JSON object"),
             (r#"{"reply": "secret", "handoff": false, "reason": null, "order": null}"#, "'pieces' is missing"),
-            (r#"{"reply": 3, "handoff": false, "reason": null, "order": null, "pieces": null}"#, "'reply' must be a string"),
-            (r#"{"reply": "a", "handoff": "no", "reason": null, "order": null, "pieces": null}"#, "'handoff' must be a"),
-            (r#"{"reply": "a", "handoff": false, "reason": null, "order": null, "pieces": null, "secret": 1}"#, "not asked"),
+            (
+                r#"{"reply": 3, "handoff": false, "reason": null, "order": null, "pieces": null}"#,
+                "'reply' must be a string",
+            ),
+            (
+                r#"{"reply": "a", "handoff": "no", "reason": null, "order": null, "pieces": null}"#,
+                "'handoff' must be a",
+            ),
+            (
+                r#"{"reply": "a", "handoff": false, "reason": null, "order": null, "pieces": null, "secret": 1}"#,
+                "not asked",
+            ),
             (r#"{"reply": " ", "handoff": false, "reason": null, "order": null, "pieces": null}"#, "'reply' is empty"),
         ] {
             let told = read(text, &form()).unwrap_err();

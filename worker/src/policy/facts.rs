@@ -159,8 +159,7 @@ impl FactTable {
 
 /// How well each product fits: the rarer a shared word, the more it says; in a title it says three times as much.
 fn scores(products: &[&Fact], text: &str) -> Vec<usize> {
-    let asked: BTreeSet<String> =
-        words_of(text).split(' ').filter(|word| word.len() > 2).map(str::to_owned).collect();
+    let asked: BTreeSet<String> = words_of(text).split(' ').filter(|word| word.len() > 2).map(str::to_owned).collect();
     let hits = |set: &BTreeSet<String>, word: &str| set.iter().any(|known| akin(known, word));
     let mut scores = vec![0; products.len()];
     for word in &asked {
@@ -178,7 +177,9 @@ fn scores(products: &[&Fact], text: &str) -> Vec<usize> {
 fn akin(one: &str, other: &str) -> bool {
     let shorter = one.len().min(other.len());
     one == other
-        || (shorter >= 4 && one.len().abs_diff(other.len()) <= 2 && one.as_bytes()[..shorter] == other.as_bytes()[..shorter])
+        || (shorter >= 4
+            && one.len().abs_diff(other.len()) <= 2
+            && one.as_bytes()[..shorter] == other.as_bytes()[..shorter])
 }
 
 /// One entry of `[facts]`: a fact, or one of the table's own keys.
@@ -306,7 +307,8 @@ fn one(written: &Written, locale: &str) -> Result<Fact, String> {
             let amount = amount(written, locale)?;
             let title = written.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
             let title = title.ok_or("needs 'title'")?;
-            let said = text(&written.text).map_or_else(|| format!("{title}: {amount}"), |t| format!("{title}: {amount}. {t}"));
+            let said =
+                text(&written.text).map_or_else(|| format!("{title}: {amount}"), |t| format!("{title}: {amount}. {t}"));
             price = Some(amount);
             said
         }
@@ -330,7 +332,8 @@ fn one(written: &Written, locale: &str) -> Result<Fact, String> {
     if said.contains(['\n', '\r']) {
         return Err("has more than one line".to_owned());
     }
-    let words = format!("{} {} {}", written.name.get_ref(), written.title.as_deref().unwrap_or(""), written.words.join(" "));
+    let words =
+        format!("{} {} {}", written.name.get_ref(), written.title.as_deref().unwrap_or(""), written.words.join(" "));
     Ok(Fact { price, ..Fact::new(written.name.get_ref(), Some(written.kind), said, &words) })
 }
 

@@ -246,7 +246,9 @@ mod tests {
         assert!((0..200).all(|at| drawn_of(&variants, at) == drawn_of(&variants, at)));
         // More of the last one takes nobody out of either.
         let more = [variant("canary", 0.1), variant("short", 0.8)];
-        assert!((0..4_000).all(|at| drawn_of(&variants, at).is_none() || drawn_of(&more, at) == drawn_of(&variants, at)));
+        assert!(
+            (0..4_000).all(|at| drawn_of(&variants, at).is_none() || drawn_of(&more, at) == drawn_of(&variants, at))
+        );
         assert!(drawn(&[], "c-1").is_none());
     }
 

@@ -12,8 +12,8 @@ use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
 use super::files::Files;
-use super::prompts::{Frame, Setting};
 use super::locale::Cues;
+use super::prompts::{Frame, Setting};
 use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
@@ -113,7 +113,8 @@ fn read_parts(source: &str, (file, path): (&str, Option<&Path>), problems: &mut 
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
     let cache = faq::cache(written.cache.as_ref(), problems);
     let form = prompts::form(written.answer.take(), problems);
-    let policy = Parts { written: &written, rules, facts, frame: frame.unwrap_or_default(), variants, faqs }.assemble(problems);
+    let policy =
+        Parts { written: &written, rules, facts, frame: frame.unwrap_or_default(), variants, faqs }.assemble(problems);
     let version = files.version(source);
     Some(Policy { version, file: file.to_owned(), files: files.read(), fixtures, cache, form, ..policy })
 }
@@ -132,7 +133,8 @@ fn frame(
             return None;
         }
         (None, None) => {
-            problems.at(&assistant.name.span(), "the assistant needs a 'prompt', the path of a file, or 'instructions'");
+            problems
+                .at(&assistant.name.span(), "the assistant needs a 'prompt', the path of a file, or 'instructions'");
             return None;
         }
     };

@@ -171,7 +171,8 @@ fn note(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option<
     let note = head.note.as_ref()?;
     let what = format!("{}.note", head.name.get_ref());
     check_locales(problems, locales, (&note.span(), &what), note.get_ref());
-    let stops = matches!(head.action.get_ref(), Action::Block | Action::Handoff) && !["topic", "injection"].contains(&head.kind_word());
+    let stops = matches!(head.action.get_ref(), Action::Block | Action::Handoff)
+        && !["topic", "injection"].contains(&head.kind_word());
     if stops || head.stage == RuleStage::Output {
         problems.at(&note.span(), format!("'{what}' would never be told: the rule lets nothing go on to the model"));
     }

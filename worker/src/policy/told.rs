@@ -1,7 +1,9 @@
 //! What a turn asks a policy besides its rules: what the model is told, and what needs no model.
 
-use super::{AnswerCache, AnswerForm, FactTable, Faqs, Frame, Policy, PolicyFile, Rule, RuleKind, RuleMode, RuleStage, Variant};
 use super::prompts;
+use super::{
+    AnswerCache, AnswerForm, FactTable, Faqs, Frame, Policy, PolicyFile, Rule, RuleKind, RuleMode, RuleStage, Variant,
+};
 
 impl Policy {
     /// What every prompt in the default locale begins with: the instructions and the facts.

@@ -8,10 +8,11 @@ use common::telemetry::field;
 use serde_json::json;
 
 use super::asking::Asked;
+use super::path::{Exit, PathStep};
 use super::{Pass, Turn};
+use crate::models::Answer;
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
-use crate::models::Answer;
 use crate::pipeline::llm::Draft;
 use crate::pipeline::prompt::{Audience, PastLine, Prompt};
 use crate::pipeline::structured;
@@ -70,7 +71,7 @@ impl Turn<'_> {
             Asked::Spent(kind) => self.spent(plan, kind).await,
             Asked::Drained => {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-                Ok(Pass::HandedBack)
+                Ok(Pass::Left(Exit::Drained))
             }
             Asked::Lost | Asked::Answered { .. } => self.lost().await,
         }
@@ -141,15 +142,15 @@ impl Turn<'_> {
         let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
-            Decision::Refused { rule } => ("refused", Some(rule)),
-            Decision::Handoff(call) => ("handoff", Some(&call.rule)),
+            Decision::Refused { rule } => ("refused", Some(rule.clone())),
+            Decision::Handoff(call) => ("handoff", Some(call.rule.clone())),
         };
-        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
-                               "policy": self.guardrails.policy().version(), "rules": approval.results }));
-        let model = Some(model);
         if let Some(saved) = saved {
             self.save(saved, draft, &approval).await;
         }
+        let (policy, rules) = (self.guardrails.policy().version().to_owned(), approval.results);
+        self.path.push(PathStep::Approve { outcome: word, rule, policy, rules });
+        let model = Some(model);
         match approval.decision {
             Decision::Approved(approved) => {
                 metrics::counter!(names::ANSWERS, "from" => "model").increment(1);

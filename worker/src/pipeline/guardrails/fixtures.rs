@@ -34,7 +34,8 @@ fn ungrounded(guardrails: &Guardrails, text: &str) -> Option<String> {
     let views = Views::of(text);
     let locale = guardrails.policy.detect_in(views.plain());
     let judgement = guardrails.output.judge(&views, locale, &mut Talk::default());
-    let loose = |result: &RuleResult| result.hit && result.mode == RuleMode::Enforce && result.reason == Reason::Ungrounded;
+    let loose =
+        |result: &RuleResult| result.hit && result.mode == RuleMode::Enforce && result.reason == Reason::Ungrounded;
     judgement.results.into_iter().find(loose).map(|result| result.rule)
 }
 

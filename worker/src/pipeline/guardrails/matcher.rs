@@ -72,9 +72,11 @@ impl Matcher {
             RuleKind::Length(length) => Self::Length(length.clone()),
             RuleKind::Words(words) => Self::Words(Words::new(words)?),
             RuleKind::Person(person) => Self::Person(Person::new(person)?),
-            RuleKind::Topic(topic) => {
-                Self::Topic { topic: Box::new(taught(topic, policy)?), off_at: topic.off_at, unsure_at: topic.unsure_at }
-            }
+            RuleKind::Topic(topic) => Self::Topic {
+                topic: Box::new(taught(topic, policy)?),
+                off_at: topic.off_at,
+                unsure_at: topic.unsure_at,
+            },
             RuleKind::Injection(injection) => Self::Injection { threshold: injection.threshold },
             RuleKind::Pii(pii) => Self::Pii { rule: pii.clone(), facts: squeezed(&facts().collect::<String>()) },
             RuleKind::Secrets => Self::Secrets,
