@@ -44,6 +44,22 @@ pub const TURNS_WAITING_SECONDS: &str = "handrail_turns_waiting_seconds";
 pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 /// Tokens. Labels: `model`, `direction` (`in`, `out`, `cached`).
 pub const TOKENS: &str = "handrail_model_tokens_total";
+/// Answers by where they came from. Label: `from` (`faq`, `saved`, `model`).
+pub const ANSWERS: &str = "handrail_answers_total";
+/// Questions that were looked up among the saved answers. Label: `outcome` (`hit`, `would_hit`, `miss`, `refused`).
+pub const SAVED_ANSWERS: &str = "handrail_saved_answers_total";
+/// Answers that had not the form they were asked for. Label: `outcome` (`repaired`, `given_up`).
+pub const MALFORMED_ANSWERS: &str = "handrail_malformed_answers_total";
+/// What calls were charged, in nano-units. Labels: `model`, `currency`.
+pub const SPEND: &str = "handrail_model_spend_nanos_total";
+/// Calls that were charged as reserved since nobody said what they used. Label: `model`.
+pub const SPEND_ASSUMED: &str = "handrail_model_spend_assumed_total";
+/// Calls that cost more than was reserved: a provider wrote more than it was asked to. Label: `model`.
+pub const SPEND_ABOVE_RESERVE: &str = "handrail_model_spend_above_reserve_total";
+/// Calls whose worker died or slept too long, charged in full.
+pub const ATTEMPTS_EXPIRED: &str = "handrail_model_attempts_expired_total";
+/// Turns handed to people since a budget had no room. Label: `budget` (`conversation`, `contact`, `deployment`).
+pub const BUDGET_ENDED: &str = "handrail_budget_ended_total";
 /// Sends by outcome. Labels: `source`, `outcome`.
 pub const SENDS: &str = "handrail_sends_total";
 /// Where the breaker of a model or channel stands: 0 closed, 1 half-open, 2 open. Labels: `kind`, `name`.

@@ -5,7 +5,9 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
+mod budget;
 mod claim;
 mod contacts;
 mod dead;
@@ -30,7 +32,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::AttemptEnd;
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Budget, Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,

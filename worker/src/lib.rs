@@ -47,6 +47,7 @@ use crate::deliver::Deliveries;
 use crate::desk::Desk;
 use crate::dispatch::Dispatch;
 use crate::intake::Otherwise;
+use crate::models::chain::Chain;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
 use crate::turn::Turns;
@@ -115,9 +116,12 @@ impl Worker {
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
         let guardrails = guardrails(&config.shared)?;
         let timing = config.shared.timing.clone();
-        let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
-        let model =
-            models::connect(model, timing.model_deadline).map_err(|error| StartError::Model(error.to_string()))?;
+        let unusable = |error: models::chain::NoChain| StartError::Model(error.to_string());
+        let chain = Chain::connect(&config.shared.models, timing.model_deadline).map_err(unusable)?;
+        chain.affords(guardrails.policy().spending()).map_err(unusable)?;
+        for variant in guardrails.policy().variants().iter().filter(|variant| !variant.models.is_empty()) {
+            drop(chain.of(&variant.models).map_err(unusable)?);
+        }
         let (turn_bell, turn_ear) = bell::bell();
         let (delivery_bell, delivery_ear) = bell::bell();
         let consumers = [queue.consumer(Lane::Work, PREFETCH).await?, queue.consumer(Lane::Dead, DEAD_PREFETCH).await?];
@@ -133,8 +137,8 @@ impl Worker {
             store,
             queue_keys: config.keys.shared.queue.clone(),
             policies: ArcSwap::from_pointee(guardrails),
-            outages: Outages::new(model.name(), config.shared.sources.keys(), &timing),
-            model,
+            outages: Outages::new(&chain.names(), config.shared.sources.keys(), &timing),
+            chain,
             channels: Channels::of(&config.shared.sources, &timing),
             turns: turn_bell,
             deliveries: delivery_bell,

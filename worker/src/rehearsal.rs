@@ -25,7 +25,7 @@ use crate::models::{self, Answer, Model};
 use crate::pipeline::guardrails::{Approved, Guardrails, Screened, Talk};
 use crate::pipeline::handoff::{Plan, Route};
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::Prompt;
+use crate::pipeline::prompt::{Audience, Prompt};
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
 
@@ -119,6 +119,8 @@ pub struct Rehearsal {
     store: Store,
     guardrails: Guardrails,
     model: Arc<dyn Model>,
+    /// By whose names answers were recorded.
+    names: Vec<String>,
     channels: Channels,
     sources: HashMap<SourceName, Source>,
     queue_keys: Keyring,
@@ -132,7 +134,6 @@ impl Rehearsal {
     /// [`StartError`] names what a worker could not start with either.
     pub fn of(store: Store, config: &Config, keys: &Keys) -> Result<Self, StartError> {
         let model = config.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
-        // Under the real one's name, by which answers were recorded.
         let stand_in = ModelConfig { protocol: Protocol::Scripted, base_url: None, api_key: None, ..model.clone() };
         let deadline = config.timing.model_deadline;
         Ok(Self {
@@ -140,6 +141,7 @@ impl Rehearsal {
             guardrails: crate::guardrails(config)?,
             model: models::connect(&stand_in, deadline).map_err(|error| StartError::Model(error.to_string()))?,
             channels: Channels::of(&config.sources, &config.timing),
+            names: config.models.iter().map(|model| model.name.clone()).collect(),
             sources: config.sources.clone(),
             queue_keys: keys.shared.queue.clone(),
             deadline,
@@ -269,8 +271,13 @@ impl Rehearsal {
             Route::Policy | Route::Queue(_) => return Ok(self.end(&plan, None, Voice::Policy, limit)),
             Route::Person => return Ok(Verdict::Superseded("person_has_floor")),
         };
-        let (answer, voice) = self.ask(scene, &questions, talk).await?;
-        let draft = match answer.and_then(|answer| Draft::from_answer(&answer)) {
+        if let ([question], [_]) = (questions.as_slice(), scene.messages.as_slice())
+            && let Some((_, own)) = self.guardrails.faq(question, plan.locale())
+        {
+            return Ok(self.end(&plan, Some(own), Voice::Policy, limit));
+        }
+        let (answer, voice) = self.ask(scene, (&questions, plan.locale()), talk).await?;
+        let draft = match answer.and_then(|answer| Draft::in_form(&answer, self.guardrails.policy().answer_form())) {
             Ok(draft) => draft,
             Err(error) => return Ok(fails(letter, Class::from(&error).as_str(), &normalise(&error.to_string()))),
         };
@@ -281,14 +288,17 @@ impl Rehearsal {
     async fn ask(
         &self,
         scene: &Scene,
-        questions: &[Screened],
+        (questions, locale): (&[Screened], &str),
         talk: &mut Talk,
     ) -> Result<(Result<Answer, models::ModelError>, Voice), StoreError> {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
         let past = judge::recall(&self.guardrails, &history, talk);
-        let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
-        if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
-            let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&scene.conversation.to_string()).map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale, variant }, &past, questions);
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if let Some(paid) = self.store.scene_answer(scene, &names, &prompt.hash()).await? {
+            let answer = Answer { text: paid.text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
             return Ok((Ok(answer), Voice::Recorded));
         }
         Ok((llm::ask(&*self.model, &prompt, self.deadline).await, Voice::Scripted))

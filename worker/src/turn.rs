@@ -3,8 +3,10 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
+mod asking;
 pub(crate) mod draft;
 mod ending;
+mod known;
 mod path;
 
 use std::panic::AssertUnwindSafe;
@@ -23,6 +25,7 @@ use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
+use crate::models::chain::Chain;
 use crate::pipeline::guardrails::{Guardrails, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
@@ -74,6 +77,8 @@ struct Turn<'a> {
     desk: &'a Desk,
     /// The policy that was in force when the turn began.
     guardrails: Arc<Guardrails>,
+    /// Whom it may ask, in order.
+    chain: Chain,
     claim: &'a Claimed,
     id: TurnId,
     taken: Vec<Taken>,
@@ -187,8 +192,8 @@ impl Turns {
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
         let talk = Talk::on(claim.source.as_str());
-        let mut turn =
-            Turn { desk, guardrails, claim, id: TurnId::random(), taken, trace, path: Path::default(), talk };
+        let (chain, id, path) = (desk.chain.clone(), TurnId::random(), Path::default());
+        let mut turn = Turn { desk, guardrails, chain, claim, id, taken, trace, path, talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
             return Ok(Pass::Left(Exit::Idle));

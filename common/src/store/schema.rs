@@ -47,6 +47,18 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
     (
+        6,
+        "money",
+        include_str!("../../../migrations/store/sqlite/0006_money.sql"),
+        include_str!("../../../migrations/store/postgres/0006_money.sql"),
+    ),
+    (
+        7,
+        "answers",
+        include_str!("../../../migrations/store/sqlite/0007_answers.sql"),
+        include_str!("../../../migrations/store/postgres/0007_answers.sql"),
+    ),
+    (
         8,
         "trace",
         include_str!("../../../migrations/store/sqlite/0008_trace.sql"),

@@ -118,7 +118,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The model is out, so it is not called, for as long as a message may wait at all.
+    /// Every model is out, so none is called, for as long as a message may wait at all.
     pub(super) async fn held_up(self, held: Held) -> Result<Pass, StoreError> {
         let failure = Failure::of_class(held.class, self.taken.len());
         let age = self.claim.at.since(self.claim.waiting_since);
@@ -142,7 +142,7 @@ impl Turn<'_> {
 
     /// The failure is everybody's trouble: the model's gate wakes what waits for it; where none holds, time does.
     async fn held_after(self, after: Duration, (class, error): (Class, &str)) -> Result<Pass, StoreError> {
-        let Some(held) = self.desk.outages.model().holding() else {
+        let Some(held) = self.desk.outages.holding(&self.chain.names()) else {
             return self.retry(after, 0, false, (class, error)).await;
         };
         let after = after.max(outages::patience(held, (self.desk.dice)()));
@@ -154,7 +154,7 @@ impl Turn<'_> {
     /// Waits for the model's gate, which wakes it; the claim has been handed back.
     fn kept(&self, ours: bool, class: Class, at: Micros) -> Pass {
         if ours {
-            self.desk.outages.model().keep(self.claim.conversation, at);
+            self.desk.outages.keep(&self.chain.names(), self.claim.conversation, at);
         }
         metrics::counter!(names::TURNS, "outcome" => "held").increment(1);
         tracing::debug!({ field::OUTCOME } = "held", "the turn waits for its model");

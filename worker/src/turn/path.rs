@@ -4,7 +4,7 @@
 //! discarded with it, but that it was, how often, and why is not. Neither holds text (P7): rules leave places, models
 //! leave hashes, failures leave classes.
 
-use common::domain::{End, EventId, Floor, Micros};
+use common::domain::{AttemptId, End, EventId, Floor, Micros};
 use common::store::NewNote;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,10 +39,13 @@ pub(super) enum PathStep {
     },
     /// It was decided who answers.
     Route { route: &'static str, locale: String, floor: Floor },
-    /// A model was asked, or its answer was there already.
+    /// A model was asked, or passed over, or its answer was there already.
     Model {
         model: String,
-        prompt: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attempt: Option<AttemptId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prompt: Option<String>,
         outcome: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         ms: Option<u64>,
