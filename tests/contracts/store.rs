@@ -257,6 +257,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap().committed()
     }
@@ -279,6 +280,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap()
     }
