@@ -25,7 +25,10 @@ mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
 mod policy; // a policy is checked, asked and measured without any door
+mod policy_diff; // what another policy would have made of the past
 mod privacy; // nothing personal or secret in clear, anywhere
+mod reload; // another policy while turns run
+mod snapshot; // the last hour in figures
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says
 mod statuses; // what a provider says became of a send

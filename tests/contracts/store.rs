@@ -258,6 +258,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap().committed()
     }
@@ -280,6 +281,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap()
     }
