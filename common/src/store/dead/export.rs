@@ -130,7 +130,7 @@ impl Store {
             DeadBody::Event(inbound) => SealedBody::Event { inbound },
             DeadBody::Send { parts, answers } => SealedBody::Send { parts, answers },
             DeadBody::Envelope(bytes) => SealedBody::Envelope { bytes: STANDARD.encode(bytes) },
-            DeadBody::Nothing => return Ok(None),
+            DeadBody::Nothing | DeadBody::Closed(_) => return Ok(None),
         };
         let plain = serde_json::to_vec(&body).map_err(|error| StoreError::Broken(error.to_string()))?;
         Ok(Some(STANDARD.encode(self.wrapping.seal(&letter_context(export, letter.id), &plain))))

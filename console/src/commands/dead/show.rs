@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use common::domain::DeadId;
-use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store};
+use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store, StoreError};
 use serde_json::{Value, json};
 use worker::rehearsal::Rehearsal;
 
@@ -36,9 +36,10 @@ impl Show {
         }
         let mut value = told(&letter);
         value["event"] = body::open(&store, &letter).await?.shown(self.reveal);
-        value["note"] = note(&store, self.id, self.reveal).await?;
+        value["note"] = closed_or(note(&store, self.id, self.reveal).await)?;
         value["history"] = store.dead_attempts(&letter).await?.iter().map(attempt).collect();
-        value["edit"] = store.dead_diff(self.id).await?.map_or(Value::Null, |diff| edit(&diff, self.reveal));
+        let diff = store.dead_diff(self.id).await;
+        value["edit"] = closed_or(diff.map(|diff| diff.map_or(Value::Null, |diff| edit(&diff, self.reveal))))?;
         value["position"] = position(&store, &letter).await?;
         value["replay_would"] = self.rehearsed(&settings, &store, &letter).await?;
         context.output.object(&value, || words(&value));
@@ -56,8 +57,18 @@ impl Show {
     }
 }
 
+/// What does not open is no reason not to show the rest.
+fn closed_or(value: Result<Value, StoreError>) -> Result<Value, StoreError> {
+    match value {
+        Err(StoreError::Sealed(error)) => Ok(json!({"closed": error.to_string()})),
+        Err(StoreError::Broken(why)) => Ok(json!({"closed": why})),
+        Err(StoreError::Erased) => Ok(Value::Null),
+        value => value,
+    }
+}
+
 /// What a person wrote when they closed it instead of having it answered.
-async fn note(store: &Store, letter: DeadId, reveal: bool) -> Result<Value, Failure> {
+async fn note(store: &Store, letter: DeadId, reveal: bool) -> Result<Value, StoreError> {
     let Some(note) = store.dead_note(letter).await? else { return Ok(Value::Null) };
     let size = note.chars().count();
     Ok(json!({"text": reveal.then_some(note), "size": size}))
@@ -141,6 +152,9 @@ fn position_in_words(position: &Value) -> Option<String> {
 }
 
 fn note_in_words(note: &Value) -> Option<String> {
+    if let Some(why) = note["closed"].as_str() {
+        return Some(format!("(does not open: {why})"));
+    }
     let size = note["size"].as_u64()?;
     let hidden = || format!("(sealed, {size} characters; --reveal shows it, and the audit remembers)");
     Some(note["text"].as_str().map_or_else(hidden, str::to_owned))
@@ -151,6 +165,9 @@ fn body_in_words(event: &Value) -> Option<(String, String)> {
         return None;
     }
     let kind = output::text(&event["kind"]);
+    if kind == "closed" {
+        return Some((kind, format!("(does not open: {})", output::text(&event["error"]))));
+    }
     let unit = if matches!(kind.as_str(), "unparsed" | "envelope") { "bytes" } else { "characters" };
     let hidden = || format!("(sealed, {} {unit}; --reveal shows it, and the audit remembers)", event["size"]);
     let said = if event["text"].is_null() { hidden() } else { output::text(&event["text"]) };
@@ -161,6 +178,9 @@ fn body_in_words(event: &Value) -> Option<(String, String)> {
 pub(super) fn edit_in_words(edit: &Value) -> Option<String> {
     if edit.is_null() {
         return None;
+    }
+    if let Some(why) = edit["closed"].as_str() {
+        return Some(format!("\nEdited; what was changed does not open: {why}"));
     }
     let get = |key: &str| output::text(&edit[key]);
     let mut lines = vec![format!("\nEdited from {} by {} at {}: {}", get("from"), get("by"), get("at"), get("why"))];
