@@ -30,6 +30,8 @@ pub const SPOOL_OLDEST_SECONDS: &str = "handrail_spool_oldest_seconds";
 pub const TALLIES: &str = "handrail_ingress_tallies_total";
 /// Deliveries by what intake did. Label: `outcome`.
 pub const INTAKE: &str = "handrail_intake_total";
+/// Tallies of an ingress that no worker could open, dropped after their retries.
+pub const TALLIES_DROPPED: &str = "handrail_intake_tallies_dropped_total";
 /// Acks that the queue had already given to somebody else.
 pub const ACKS_LATE: &str = "handrail_acks_late_total";
 /// Turns by how they ended. Label: `outcome`.

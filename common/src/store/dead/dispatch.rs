@@ -10,11 +10,14 @@ use super::letter::{columns, letter, select_letters};
 use super::replay::ReplayRefused;
 use super::undeliverable::{UNDELIVERABLE, name_event};
 use super::{DeadLetter, outcome};
-use crate::domain::{ConversationId, DeadId, DeadState, ItemState, ReplayId, ReplayMode, ReplayState};
+use crate::domain::{ConversationId, DeadId, DeadState, ItemState, Kind, ReplayId, ReplayMode, ReplayState};
 use crate::envelope::Envelope;
 
 /// The class of a webhook that could not be read.
 const UNPARSED: &str = "unparsed";
+
+/// What is said of a tally of which an older build made a letter.
+const SUPERSEDED_TALLY: &str = "is a tally of an ingress, of which later ones said more: discard it";
 
 /// A letter that was dispatched, and what the caller has left to do for it.
 #[derive(Clone, Debug)]
@@ -128,6 +131,8 @@ impl Store {
             return Ok(Dispatch::Refused("has no bytes that open".to_owned()));
         };
         match Envelope::decode(bytes.clone()) {
+            // Nothing would tell that it was taken in: it leaves no row.
+            Ok(envelope) if envelope.header().kind == Kind::Tally => Ok(Dispatch::Refused(SUPERSEDED_TALLY.to_owned())),
             Ok(envelope) => {
                 name_event(tx, letter.id, envelope.header().event_id).await?;
                 Ok(Dispatch::Publish(bytes))
@@ -149,15 +154,28 @@ impl Store {
         for row in self.main.read(sql, args![id.uuid(), UNDELIVERABLE, UNPARSED]).await? {
             let (dead, ordinal) = (DeadId::from_uuid(row.get("dead_id")?), row.get("ordinal")?);
             let letter = self.dead_letter(dead).await?;
-            let how = if letter.class == UNPARSED {
-                Dispatch::ReadAgain(Box::new(letter))
-            } else {
-                let bytes = self.envelope_of(dead).await?;
-                bytes.map_or_else(|| Dispatch::Refused("has no bytes that open".to_owned()), Dispatch::Publish)
+            let how = match letter.class.as_str() {
+                UNPARSED => Dispatch::ReadAgain(Box::new(letter)),
+                _ => self.hand_to_queue_again(dead).await?,
             };
             again.push(Dispatched { dead, ordinal, how });
         }
         Ok(again)
+    }
+
+    /// What cannot be handed to the queue is open again, and its replay does not wait for it.
+    async fn hand_to_queue_again(&self, dead: DeadId) -> Result<Dispatch, StoreError> {
+        let mut tx = self.main.begin().await?;
+        let letter = fetch(&mut tx, dead).await?;
+        let how = self.hand_to_queue(&mut tx, &letter).await?;
+        if let Dispatch::Refused(why) = &how {
+            let now = tx.now();
+            let sql = "UPDATE dead SET state = 'open', updated_at = $2 WHERE id = $1 AND state = 'replaying'";
+            tx.run(sql, args![dead.uuid(), now]).await?;
+            outcome::settle_item(&mut tx, dead, ItemState::Refused, Some(why)).await?;
+        }
+        tx.commit().await?;
+        Ok(how)
     }
 
     /// Hands one letter's messages back to their conversation, outside any replay: each gets a new place at the tail
