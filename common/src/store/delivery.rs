@@ -337,9 +337,9 @@ impl Store {
                 let sql = "UPDATE outbox SET state = 'dead', ended_at = $3, error = $4 \
                            WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
                 if tx.run(sql, args![id.uuid(), owner, now, &letter.error]).await? == 1 {
-                    bury(&mut tx, id, &letter, Some(claim.worker)).await?;
+                    let buried = bury(&mut tx, id, &letter, Some(claim.worker)).await?;
                     if hold {
-                        super::hold::hold(&mut tx, claim.conversation, &[*letter]).await?;
+                        super::hold::hold(&mut tx, claim.conversation, buried.as_slice()).await?;
                     }
                 }
             }

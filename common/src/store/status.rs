@@ -106,23 +106,29 @@ pub(super) async fn settle(tx: &mut Tx, id: SendId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A finally refused send: its messages are dead, its later parts pointless. One letter speaks for a reply's parts.
+/// A finally refused send: its messages are dead, its later parts pointless. One letter speaks for a reply's parts; a
+/// notice that a message is dead makes none, for that message has its letter, on which the refusal is noted. The letter
+/// that was written.
 pub(super) async fn bury(
     tx: &mut Tx,
     id: SendId,
     letter: &NewDead,
     worker: Option<WorkerId>,
-) -> Result<(), StoreError> {
+) -> Result<Option<NewDead>, StoreError> {
     let now = tx.now();
     let sql = "SELECT o.turn_id AS turn_id, o.dead_id AS dead_id, o.conversation_id AS conversation_id, \
                  t.fence AS fence, t.policy AS policy \
                FROM outbox o LEFT JOIN turn t ON t.id = o.turn_id WHERE o.id = $1";
     let row = tx.one(sql, args![id.uuid()]).await?;
     let turn: Option<uuid::Uuid> = row.get("turn_id")?;
-    let mut letter = letter.clone();
+    // Whose it is, the messages say that die of it now, and not those that its turn took.
+    let mut letter = NewDead { event_id: None, ..letter.clone() };
     let reopens = row.get::<Option<uuid::Uuid>>("dead_id")?.map(DeadId::from_uuid);
     let mut born = Born { worker, reopens, ..Born::default() };
-    let Some(turn) = turn else { return dead::insert(tx, &letter, born).await.map(drop) };
+    let Some(turn) = turn else {
+        dead::insert(tx, &letter, born).await?;
+        return Ok(Some(letter));
+    };
     if let Some(fence) = row.get::<Option<i64>>("fence")? {
         let conversation = ConversationId::from_uuid(row.get("conversation_id")?);
         born.prompt = dead::prompt_of(tx, conversation, fence).await?;
@@ -133,21 +139,27 @@ pub(super) async fn bury(
     let rest = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'earlier_part_refused' \
                 WHERE turn_id = $1 AND state = 'queued'";
     tx.run(rest, args![turn, now]).await?;
-    let messages = "UPDATE inbox SET state = 'dead', reason = 'send_refused' \
-                    WHERE turn_id = $1 AND state IN ('replied', 'joined', 'blocked') \
-                    RETURNING id, received_at, instance, sequence";
-    let mut moved: Vec<(Micros, uuid::Uuid, i64, uuid::Uuid)> = Vec::new();
-    for row in tx.all(messages, args![turn]).await? {
-        moved.push((row.get("received_at")?, row.get("instance")?, row.get("sequence")?, row.get("id")?));
-    }
-    match moved.into_iter().min() {
-        Some((.., first)) => letter.event_id = Some(EventId::from_uuid(first)),
-        None => {
-            let told = "SELECT 1 AS found FROM dead d JOIN outbox o ON o.id = d.send_id WHERE o.turn_id = $1 LIMIT 1";
-            if tx.maybe(told, args![turn]).await?.is_some() {
-                return Ok(());
-            }
+    if let Some(first) = die_with(tx, turn).await? {
+        letter.event_id = Some(first);
+    } else if reopens.is_none() {
+        let told = "SELECT 1 AS found FROM dead d JOIN outbox o ON o.id = d.send_id WHERE o.turn_id = $1 LIMIT 1";
+        if tx.maybe(told, args![turn]).await?.is_some() || dead::note_on_parked(tx, turn, &letter, worker).await? {
+            return Ok(None);
         }
     }
-    dead::insert(tx, &letter, born).await.map(drop)
+    dead::insert(tx, &letter, born).await?;
+    Ok(Some(letter))
+}
+
+/// The messages that a reply answered die with it, and what was blocked is told from the rest; the first of them.
+async fn die_with(tx: &mut Tx, turn: uuid::Uuid) -> Result<Option<EventId>, StoreError> {
+    let sql = "UPDATE inbox SET reason = CASE WHEN state = 'blocked' THEN 'block_refused' ELSE 'send_refused' END, \
+                 state = 'dead' \
+               WHERE turn_id = $1 AND state IN ('replied', 'joined', 'blocked') \
+               RETURNING id, received_at, instance, sequence";
+    let mut moved: Vec<(Micros, uuid::Uuid, i64, uuid::Uuid)> = Vec::new();
+    for row in tx.all(sql, args![turn]).await? {
+        moved.push((row.get("received_at")?, row.get("instance")?, row.get("sequence")?, row.get("id")?));
+    }
+    Ok(moved.into_iter().min().map(|(.., first)| EventId::from_uuid(first)))
 }
