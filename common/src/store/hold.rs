@@ -30,6 +30,17 @@ pub(super) async fn release(tx: &mut Tx, letter: DeadId) -> Result<u64, StoreErr
     tx.run(sql, args![letter.uuid()]).await
 }
 
+/// Lets the conversations that wait for one letter wait for another.
+pub(super) async fn pass_on(tx: &mut Tx, from: DeadId, to: DeadId) -> Result<(), StoreError> {
+    tx.run("UPDATE conversation SET held_by = $2 WHERE held_by = $1", args![from.uuid(), to.uuid()]).await.map(drop)
+}
+
+/// The letter that a conversation waits for.
+pub(super) async fn held_by(tx: &mut Tx, conversation: ConversationId) -> Result<Option<DeadId>, StoreError> {
+    let row = tx.maybe("SELECT held_by FROM conversation WHERE id = $1 AND held", args![conversation.uuid()]).await?;
+    Ok(row.map(|row| row.get::<Option<uuid::Uuid>>("held_by")).transpose()?.flatten().map(DeadId::from_uuid))
+}
+
 /// Lets a conversation go on, whatever it waits for. True: it was held.
 pub(super) async fn release_conversation(tx: &mut Tx, conversation: ConversationId) -> Result<bool, StoreError> {
     let sql = "UPDATE conversation SET held = FALSE, held_by = NULL WHERE id = $1 AND held";
