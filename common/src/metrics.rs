@@ -72,7 +72,7 @@ pub const CONSUMERS_REBUILT: &str = "handrail_consumers_rebuilt_total";
 pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 /// Age in seconds of a queue's oldest message. Label: `queue`.
 pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
-/// Dead letters made. Label: `class`.
+/// Dead letters made or opened again, counted once they are committed. Label: `class`.
 pub const DEAD: &str = "handrail_dead_letters_total";
 /// Numbers that an ingress vouched for and intake never saw; anything but 0 is a loss.
 pub const LEDGER_LOST: &str = "handrail_ledger_lost";

@@ -195,7 +195,6 @@ impl Deliveries {
     }
 
     fn dead(&self, claim: &DeliveryClaim, begun: &BegunSend, class: Class, code: &str) -> Finished {
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         let letter = NewDead {
             id: DeadId::random(),
             // The store knows which messages die of it.

@@ -110,6 +110,7 @@ impl Worker {
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
         let guardrails = guardrails(&config.shared)?;
+        store.hold_after(guardrails.policy().held_classes());
         let timing = config.shared.timing.clone();
         let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
         let model =

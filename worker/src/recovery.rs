@@ -13,6 +13,7 @@
 //! | `poison` | what is stored cannot be read | a dead letter at once |
 //! | `rejected` | a channel will never take it | a dead letter at once |
 //! | `stale` | the channel's window for free text has closed | a dead letter at once |
+//! | `undelivered` | a channel took it and says later that it did not arrive | a dead letter at once, by the store |
 //! | `crash` | a turn ended without any record | retry, the third time alone; then a dead letter |
 //! | `store` | our own store is away | pause: intake stops, nothing is recorded, nothing dies |
 //!
@@ -77,13 +78,15 @@ pub enum Class {
     Crash,
     /// The channel's window has closed.
     Stale,
+    /// A channel took it and says later that it did not arrive.
+    Undelivered,
     /// Our own store.
     Store,
 }
 
 impl Class {
     /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Transient,
         Self::RateLimited,
         Self::Outage,
@@ -96,6 +99,7 @@ impl Class {
         Self::Rejected,
         Self::Crash,
         Self::Stale,
+        Self::Undelivered,
         Self::Store,
     ];
 
@@ -115,6 +119,7 @@ impl Class {
             Self::Rejected => "rejected",
             Self::Crash => "crash",
             Self::Stale => "stale",
+            Self::Undelivered => "undelivered",
             Self::Store => "store",
         }
     }
@@ -279,7 +284,9 @@ pub fn decide(failure: &Failure, attempts: u32, age: Duration, roll: f64) -> Dec
         Class::RateLimited | Class::Outage | Class::Misconfigured | Class::Budget => {
             Decision::DeadLetter(Reason::TooOld)
         }
-        Class::Context | Class::Poison | Class::Rejected | Class::Stale => park(failure, wait, Reason::Hopeless),
+        Class::Context | Class::Poison | Class::Rejected | Class::Stale | Class::Undelivered => {
+            park(failure, wait, Reason::Hopeless)
+        }
         Class::Crash if attempts < CRASH_CLAIMS => Decision::RetryAfter(wait),
         Class::Crash if attempts == CRASH_CLAIMS => Decision::Alone(wait),
         Class::Crash => park(failure, wait, Reason::Exhausted),
