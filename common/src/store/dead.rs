@@ -17,6 +17,7 @@ mod groups;
 mod history;
 mod import;
 mod letter;
+mod looked;
 mod outcome;
 mod record;
 mod replay;
