@@ -24,7 +24,7 @@
 //! model or channel is out as a whole, [`breaker`] holds what needs it, without calls.
 
 pub mod breaker;
-mod fingerprint;
+mod normal;
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::channels::{Refusal, RefusalClass};
 use crate::models::ModelError;
 
-pub use fingerprint::{fingerprint, normalise};
+pub use normal::normalise;
 
 /// The first wait's upper bound.
 pub const BASE: Duration = Duration::from_secs(1);
@@ -125,6 +125,19 @@ impl Class {
     }
 }
 
+impl Class {
+    /// Why something of this class becomes a dead letter, once it does; nothing does while our own store is away.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Transient | Self::Refused | Self::Malformed | Self::Crash => Some(Reason::Exhausted),
+            Self::RateLimited | Self::Outage | Self::Misconfigured | Self::Budget => Some(Reason::TooOld),
+            Self::Context | Self::Poison | Self::Rejected | Self::Stale | Self::Undelivered => Some(Reason::Hopeless),
+            Self::Store => None,
+        }
+    }
+}
+
 impl From<&ModelError> for Class {
     fn from(error: &ModelError) -> Self {
         match error {
@@ -146,39 +159,6 @@ impl From<RefusalClass> for Class {
             RefusalClass::WindowClosed => Self::Stale,
             RefusalClass::Rejected => Self::Rejected,
             RefusalClass::NotConfigured => Self::Misconfigured,
-        }
-    }
-}
-
-/// Where a message was when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Being taken in from the queue.
-    Intake,
-    /// Being read and judged.
-    Screen,
-    /// At the model.
-    Draft,
-    /// Its draft being judged.
-    Approve,
-    /// Being committed.
-    Commit,
-    /// At the channel.
-    Deliver,
-}
-
-impl Stage {
-    /// Its word in the store and in lists.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Intake => "intake",
-            Self::Screen => "screen",
-            Self::Draft => "draft",
-            Self::Approve => "approve",
-            Self::Commit => "commit",
-            Self::Deliver => "deliver",
         }
     }
 }

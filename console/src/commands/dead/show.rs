@@ -6,6 +6,7 @@ use clap::Args;
 use common::domain::DeadId;
 use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store, StoreError};
 use serde_json::{Value, json};
+use worker::recovery::{Class, Reason};
 use worker::rehearsal::Rehearsal;
 
 use super::replay::rehearse;
@@ -35,6 +36,7 @@ impl Show {
             store.audit(&self.actor.name(), "dead.reveal", &self.id.to_string(), None).await?;
         }
         let mut value = told(&letter);
+        value["given_up"] = given_up(&letter).into();
         value["event"] = body::open(&store, &letter).await?.shown(self.reveal);
         value["note"] = closed_or(note(&store, self.id, self.reveal).await)?;
         value["history"] = store.dead_attempts(&letter).await?.iter().map(attempt).collect();
@@ -55,6 +57,12 @@ impl Show {
         let verdict = rehearsal.run(letter, common::domain::ReplayMode::Regenerate).await?;
         Ok(rehearse::verdict_told(&verdict, self.reveal))
     }
+}
+
+/// Why it was not tried once more.
+fn given_up(letter: &DeadLetter) -> Option<&'static str> {
+    let class = Class::ALL.into_iter().find(|class| class.as_str() == letter.class)?;
+    class.reason().map(Reason::as_str)
 }
 
 /// What does not open is no reason not to show the rest.
@@ -110,6 +118,7 @@ fn words(value: &Value) -> String {
         ("class", "class"),
         ("stage", "stage"),
         ("error", "error"),
+        ("given up as", "given_up"),
         ("group", "group"),
         ("tags", "tags"),
         ("source", "source"),
