@@ -126,6 +126,7 @@ pub struct Store {
     pseudonyms: Pseudonyms,
     timing: Timing,
     met: tally::Met,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -179,6 +180,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
+            holds: hold::Holds::default(),
         }
     }
 

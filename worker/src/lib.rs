@@ -115,6 +115,7 @@ impl Worker {
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
         let guardrails = guardrails(&config.shared)?;
+        store.hold_after(guardrails.policy().held_classes());
         let timing = config.shared.timing.clone();
         let unusable = |error: models::chain::NoChain| StartError::Model(error.to_string());
         let chain = Chain::connect(&config.shared.models, timing.model_deadline).map_err(unusable)?;

@@ -199,6 +199,13 @@ impl Policy {
         self.after_dead.get(&class).copied().unwrap_or(AfterDead::Park)
     }
 
+    /// The words of the classes after which a conversation is held: what [`Store::hold_after`] wants to know.
+    ///
+    /// [`Store::hold_after`]: common::store::Store::hold_after
+    pub fn held_classes(&self) -> impl Iterator<Item = &'static str> {
+        Class::ALL.into_iter().filter(|class| self.after_dead(*class) == AfterDead::Hold).map(Class::as_str)
+    }
+
     /// What the assistant may state, by name.
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {

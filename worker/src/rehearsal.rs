@@ -169,7 +169,9 @@ impl Rehearsal {
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
             // The letter's own trouble, and no reason not to rehearse the others.
-            Err(StoreError::Sealed(error)) => Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string()))),
+            Err(error @ (StoreError::Sealed(_) | StoreError::Broken(_))) => {
+                Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string())))
+            }
             played => played,
         }
     }
@@ -198,8 +200,12 @@ impl Rehearsal {
 
     /// An envelope that no worker could open, opened with the keys and the build at hand.
     async fn open_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
-        let DeadBody::Envelope(bytes) = self.store.dead_body(letter).await? else {
-            return Ok(Verdict::Superseded("nothing_left"));
+        let bytes = match self.store.dead_body(letter).await? {
+            DeadBody::Envelope(bytes) => bytes,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Send { .. } | DeadBody::Nothing => {
+                return Ok(Verdict::Superseded("nothing_left"));
+            }
         };
         let opened = Envelope::decode(bytes).and_then(|envelope| envelope.open(&self.queue_keys));
         Ok(match opened {
@@ -238,8 +244,12 @@ impl Rehearsal {
 
     /// The reply that was refused, as it was approved.
     async fn stored(&self, letter: &DeadLetter, scene: &Scene) -> Result<Verdict, StoreError> {
-        let DeadBody::Send { parts, .. } = self.store.dead_body(letter).await? else {
-            return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+        let parts = match self.store.dead_body(letter).await? {
+            DeadBody::Send { parts, .. } => parts,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Envelope(_) | DeadBody::Nothing => {
+                return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+            }
         };
         let ends = scene.messages.iter().map(|message| (message.event_id, End::Replied)).collect();
         Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
