@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use lens::injection::features::{BUCKETS, Seen};
-use lens::injection::model::windows;
+use lens::injection::model::{share, windows};
 use lens::injection::{Weights, judge_by};
 use lens::{View, Views};
 use rand::rngs::StdRng;
@@ -162,7 +162,7 @@ impl Trainer {
     fn score(&self, seen: &Seen, window: (usize, usize)) -> f32 {
         let buckets = Self::range(seen, window);
         let sum: f32 = buckets.iter().map(|bucket| self.buckets[usize::from(*bucket)]).sum();
-        sum / (buckets.len().max(1) as f32).sqrt()
+        sum / share(buckets.len())
     }
 
     fn spoken(&self, seen: &Seen) -> f32 {
@@ -182,7 +182,7 @@ impl Trainer {
         let wanted = f32::from(u8::from(attack));
         let error = (1.0 / (1.0 + (-z).exp()) - wanted) * weight;
         let buckets = Self::range(seen, window);
-        let each = error / (buckets.len().max(1) as f32).sqrt();
+        let each = error / share(buckets.len());
         for bucket in buckets {
             let at = usize::from(*bucket);
             let slope = each + self.decay * self.buckets[at];
