@@ -2,9 +2,8 @@
 
 use super::features::{BUCKETS, GROUPS, Seen};
 
-/// Words in a window, and how far it moves: an attack of two sentences fills one.
-const WINDOW: usize = 40;
-const STRIDE: usize = 20;
+/// Words in a window, and how far it moves: an attack of two sentences fills the long one, a short sentence the other.
+const WINDOWS: [(usize, usize); 2] = [(40, 20), (16, 8)];
 /// N-grams below which a text is too short for each of them to weigh in full: "and now?" is nobody's command.
 const FEWEST: usize = 60;
 const MAGIC: &[u8; 8] = b"lens-i03";
@@ -84,6 +83,9 @@ pub fn share(count: usize) -> f32 {
 /// Windows over so many words, as (first, after the last): the whole, and each stretch of a long text.
 pub fn windows(words: usize) -> impl Iterator<Item = (usize, usize)> {
     let whole = (words > 0).then_some((0, words));
-    let parts = (0..words).step_by(STRIDE).take_while(move |_| words > WINDOW);
-    whole.into_iter().chain(parts.map(move |from| (from, (from + WINDOW).min(words))))
+    let parts = WINDOWS
+        .iter()
+        .filter(move |(size, _)| words > *size)
+        .flat_map(move |(size, stride)| (0..words).step_by(*stride).map(move |from| (from, (from + size).min(words))));
+    whole.into_iter().chain(parts)
 }
