@@ -7,6 +7,7 @@
 
 mod accounts;
 pub mod bell;
+pub mod calendar;
 pub mod channels;
 pub mod chores;
 pub mod config;

@@ -8,6 +8,7 @@
 mod body;
 mod error;
 mod fixtures;
+mod hours;
 mod kinds;
 mod locale;
 mod overlap;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
+pub use hours::Hours;
 pub use rule::{
     Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
     PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
@@ -72,6 +74,7 @@ pub struct Policy {
     on_unknown: OnUnknown,
     after_dead: BTreeMap<Class, AfterDead>,
     facts: BTreeMap<String, String>,
+    hours: Hours,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
@@ -175,6 +178,12 @@ impl Policy {
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {
         &self.facts
+    }
+
+    /// When the business is open; always, where the policy does not say.
+    #[must_use]
+    pub const fn hours(&self) -> &Hours {
+        &self.hours
     }
 
     /// Its rules, in the file's order.

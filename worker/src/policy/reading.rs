@@ -17,7 +17,7 @@ use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, OnUnknown, Policy, Rule, rules};
+use super::{AfterDead, Hours, OnUnknown, Policy, Rule, hours, rules};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -30,6 +30,8 @@ struct Written {
     after_dead: BTreeMap<Spanned<String>, AfterDead>,
     #[serde(default)]
     facts: Option<Spanned<BTreeMap<String, String>>>,
+    #[serde(default)]
+    hours: Option<Spanned<hours::Written>>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
@@ -86,6 +88,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     let mut written =
         Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
+    let hours = hours::read(written.hours.take(), written.assistant.locales.get_ref(), problems);
     let around = Surroundings {
         locales: written.assistant.locales.get_ref(),
         has_facts: written.facts.as_ref().is_some_and(|facts| !facts.get_ref().is_empty()),
@@ -93,7 +96,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     };
     let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
-    let policy = assemble(source, &written, rules, problems)?;
+    let policy = assemble(source, &written, (rules, hours), problems)?;
     Some(Policy { file: file.to_owned(), fixtures, ..policy })
 }
 
@@ -121,7 +124,12 @@ fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
     check_number(problems, "history_tokens", *history_tokens.get_ref(), &history_tokens.span(), 1_000_000);
 }
 
-fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Problems<'_>) -> Option<Policy> {
+fn assemble(
+    source: &str,
+    written: &Written,
+    (rules, hours): (Vec<Rule>, Hours),
+    problems: &mut Problems<'_>,
+) -> Option<Policy> {
     let assistant = &written.assistant;
     let locales = assistant.locales.get_ref();
     let facts = facts(written.facts.as_ref(), problems);
@@ -144,6 +152,7 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         on_unknown: assistant.on_unknown,
         after_dead,
         facts,
+        hours,
         cues,
         texts,
         rules,
