@@ -6,6 +6,7 @@
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
 mod attempts;
+mod circumstances;
 mod claim;
 mod contacts;
 mod dead;

@@ -17,6 +17,7 @@ mod rule;
 mod rules;
 mod template;
 mod texts;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,9 +28,9 @@ pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
 pub use hours::Hours;
 pub use rule::{
-    Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
-    PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
-    UrlRule, WordsRule,
+    Action, AngerRule, GroundingRule, HoursRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule,
+    MentionRule, OnError, PerLocale, PersonRule, PiiRule, PromiseRule, RateRule, RepeatRule, Rule, RuleKind, RuleMode,
+    RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule, TriggerTimes, TroubleRule, UrlRule, ValueRule, WordsRule,
 };
 pub use texts::Notice;
 
@@ -75,6 +76,7 @@ pub struct Policy {
     after_dead: BTreeMap<Class, AfterDead>,
     facts: BTreeMap<String, String>,
     hours: Hours,
+    triggers: TriggerTimes,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
@@ -186,6 +188,12 @@ impl Policy {
         &self.hours
     }
 
+    /// How long what happened counts for its triggers.
+    #[must_use]
+    pub const fn trigger_times(&self) -> TriggerTimes {
+        self.triggers
+    }
+
     /// Its rules, in the file's order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -227,13 +235,32 @@ impl Policy {
     /// A text of the policy's own. Only the guardrails may make it fit to send.
     pub(crate) fn say(&self, notice: &Notice, locale: &str) -> String {
         let locale = self.locale_or_default(locale);
-        if let Notice::Stopped(rule) = notice {
-            let rule = self.rules.iter().find(|known| known.name == *rule);
-            if let Some(text) = rule.and_then(|rule| rule.reply.as_ref()).and_then(|reply| reply.get(locale)) {
-                return text.trim().to_owned();
+        let replies = |name: &str| {
+            let rule = self.rules.iter().find(|known| known.name == name)?;
+            rule.reply.as_ref()?.get(locale)
+        };
+        let reply = match notice {
+            Notice::Stopped(rule) => replies(rule).map(|text| template::fill(text, &[])),
+            Notice::Closed { rule, at, new } => {
+                replies(rule).map(|text| template::fill(text, &[("opens", &self.hours.opens(*at, *new, locale))]))
             }
-        }
-        self.texts.say(notice, locale)
+            Notice::Blocked
+            | Notice::HandedOff
+            | Notice::Unreadable(_)
+            | Notice::Failure
+            | Notice::Holding
+            | Notice::Returned => None,
+        };
+        reply.unwrap_or_else(|| self.texts.say(notice, locale))
+    }
+
+    /// What whoever comes is told of a call, by locale.
+    pub(crate) fn summary(&self, rule: &Rule, reason: &str) -> PerLocale<String> {
+        let team = rule.team.as_deref().unwrap_or_default();
+        let values =
+            [("rule", rule.name.as_str()), ("reason", reason), ("team", team), ("priority", rule.priority.as_str())];
+        let texts = rule.summary.iter().flatten();
+        texts.map(|(locale, text)| (locale.clone(), template::fill(text, &values))).collect()
     }
 }
 

@@ -240,15 +240,16 @@ impl Rehearsal {
         Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
     }
 
-    /// The conversation as a turn over it would hear it: with its earlier lines, if a rule compares with them.
+    /// The conversation as a turn over it would hear it: with what else is so and its earlier lines, if a rule asks.
     async fn talk(&self, scene: &Scene) -> Result<Talk, StoreError> {
         let mut talk = Talk::on(scene.source.as_str());
+        if self.guardrails.looks_around() {
+            talk = talk.under(self.store.scene_circumstances(scene).await?);
+        }
         if self.guardrails.looks_back() {
+            let counts_for = self.guardrails.policy().trigger_times().earlier;
             for line in self.store.scene_history(scene, crate::turn::EARLIER_LINES).await? {
-                match line.speaker {
-                    Speaker::Customer => talk.said(&line.text),
-                    Speaker::Business(_) => talk.told(&line.text),
-                }
+                talk.hear(&line, counts_for);
             }
         }
         Ok(talk)

@@ -10,7 +10,9 @@
 //! Of the messages that are answered, the newest is `replied` and the others are `joined` to it. A blocked message is
 //! `blocked` whatever becomes of its neighbours, unless a person takes them all.
 
-use common::domain::{Call, End, EventId, Floor};
+use std::time::Duration;
+
+use common::domain::{Call, End, EventId, Evidence, Floor};
 
 use super::guardrails::{Outcome, Reading, Screened};
 use crate::policy::Notice;
@@ -53,6 +55,7 @@ pub struct Plan {
     notices: Vec<Notice>,
     locale: String,
     fates: Vec<(EventId, Fate)>,
+    defer: Option<Duration>,
 }
 
 impl Plan {
@@ -66,6 +69,12 @@ impl Plan {
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// For how long it is better put off: a plan that hands off never is.
+    #[must_use]
+    pub const fn defer(&self) -> Option<Duration> {
+        self.defer
     }
 
     /// The reply's locale.
@@ -107,7 +116,7 @@ impl Plan {
     #[must_use]
     pub fn handed_over(self, call: Call) -> Self {
         let fates = self.fates.into_iter().map(|(event_id, _)| (event_id, Fate::HandedOff)).collect();
-        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates }
+        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates, defer: None }
     }
 }
 
@@ -131,22 +140,31 @@ fn locale_of(pending: &Pending) -> Option<&str> {
     }
 }
 
-/// The handoff to name, and what is said: one that was asked for before any other.
+/// The handoff to name, and what is said: one that was asked for before any other, then the most urgent one, then the
+/// first. Whatever else would have called speaks for it too.
 fn handoff(pending: &[Pending]) -> Option<(Route, Notice)> {
     let found = pending.iter().filter_map(|message| match &message.reading {
         Reading::Text(screening) => match &screening.outcome {
-            Outcome::Handoff(call) => Some((call, &screening.notice)),
+            Outcome::Handoff(call) => Some((message.event_id, call, &screening.notice)),
             Outcome::Pass(_) | Outcome::Block { .. } => None,
         },
         Reading::Unreadable(_) => None,
     });
-    let (call, notice) = found.reduce(|first, next| if next.0.asked && !first.0.asked { next } else { first })?;
-    Some((Route::Queue(call.clone()), notice.clone()))
+    let mut calls: Vec<_> = found.collect();
+    // Stable, so that the first of equals stays first.
+    calls.sort_by_key(|(_, call, _)| std::cmp::Reverse((call.asked, call.priority)));
+    let (_, call, notice) = calls.first()?;
+    let of = |(event, call, _): &(EventId, &Call, &Notice)| {
+        let event = *event;
+        call.evidence.clone().into_iter().map(move |evidence| Evidence { event: Some(event), ..evidence })
+    };
+    let evidence = calls.iter().flat_map(of).collect();
+    Some((Route::Queue(Call { evidence, ..(*call).clone() }), (*notice).clone()))
 }
 
 fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
     let fates = pending.iter().map(|message| (message.event_id, Fate::HandedOff)).collect();
-    Plan { route, notices, locale, fates }
+    Plan { route, notices, locale, fates, defer: None }
 }
 
 fn to_assistant(pending: &[Pending], locale: String) -> Plan {
@@ -172,8 +190,13 @@ fn to_assistant(pending: &[Pending], locale: String) -> Plan {
         };
         fates.push((message.event_id, fate));
     }
+    let defer = pending.iter().filter_map(|message| match &message.reading {
+        Reading::Text(screening) => screening.defer,
+        Reading::Unreadable(_) => None,
+    });
+    let defer = defer.max();
     let route = if questions.is_empty() { Route::Policy } else { Route::Assistant(questions) };
-    Plan { route, notices: notices(stops, media), locale, fates }
+    Plan { route, notices: notices(stops, media), locale, fates, defer }
 }
 
 /// Each text once, in the order of what it answers.
@@ -193,6 +216,7 @@ fn unreadable(notices: &[Notice]) -> Vec<String> {
         Notice::Unreadable(media) => Some(media.clone()),
         Notice::Blocked
         | Notice::Stopped(_)
+        | Notice::Closed { .. }
         | Notice::HandedOff
         | Notice::Failure
         | Notice::Holding

@@ -17,7 +17,7 @@ use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, Hours, OnUnknown, Policy, Rule, hours, rules};
+use super::{AfterDead, Hours, OnUnknown, Policy, Rule, hours, rules, triggers};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -32,6 +32,8 @@ struct Written {
     facts: Option<Spanned<BTreeMap<String, String>>>,
     #[serde(default)]
     hours: Option<Spanned<hours::Written>>,
+    #[serde(default)]
+    triggers: Option<triggers::Written>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
@@ -91,6 +93,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     let hours = hours::read(written.hours.take(), written.assistant.locales.get_ref(), problems);
     let around = Surroundings {
         locales: written.assistant.locales.get_ref(),
+        has_hours: hours.stated(),
         has_facts: written.facts.as_ref().is_some_and(|facts| !facts.get_ref().is_empty()),
         instructions: written.assistant.instructions.get_ref(),
     };
@@ -153,6 +156,7 @@ fn assemble(
         after_dead,
         facts,
         hours,
+        triggers: triggers::read(written.triggers.as_ref(), problems),
         cues,
         texts,
         rules,

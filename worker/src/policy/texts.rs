@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use common::domain::Micros;
+
 use super::template::Template;
 
 /// Something that the policy says.
@@ -11,6 +13,15 @@ pub enum Notice {
     Blocked,
     /// A message was stopped by this rule, which has a reply of its own.
     Stopped(String),
+    /// It came when the business was closed, and this rule says when it opens.
+    Closed {
+        /// The rule.
+        rule: String,
+        /// When it came.
+        at: Micros,
+        /// It was open, but not for conversations that begin so late.
+        new: bool,
+    },
     /// A person will answer.
     HandedOff,
     /// These cannot be read yet: the provider's words, such as `image`.
@@ -61,7 +72,7 @@ impl TextKey {
 impl Notice {
     const fn key(&self) -> TextKey {
         match self {
-            Self::Blocked | Self::Stopped(_) => TextKey::Blocked,
+            Self::Blocked | Self::Stopped(_) | Self::Closed { .. } => TextKey::Blocked,
             Self::HandedOff => TextKey::HandedOff,
             Self::Unreadable(_) => TextKey::Unreadable,
             Self::Failure => TextKey::Failure,
@@ -87,6 +98,7 @@ impl Texts {
             Notice::Unreadable(media) => self.media(media, locale),
             Notice::Blocked
             | Notice::Stopped(_)
+            | Notice::Closed { .. }
             | Notice::HandedOff
             | Notice::Failure
             | Notice::Holding
