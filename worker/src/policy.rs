@@ -8,27 +8,32 @@
 mod body;
 mod error;
 mod fixtures;
+mod floor;
 mod kinds;
 mod locale;
 mod overlap;
 mod reading;
 mod rule;
 mod rules;
+mod teams;
 mod template;
 mod texts;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use common::domain::Call;
 use serde::Deserialize;
 
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
+pub use floor::FloorRules;
 pub use rule::{
     Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
     PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
     UrlRule, WordsRule,
 };
+pub use teams::{ShownContact, Team};
 pub use texts::Notice;
 
 use crate::recovery::Class;
@@ -77,6 +82,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     file: String,
     fixtures: Vec<Fixture>,
+    floor: FloorRules,
+    teams: Vec<Team>,
 }
 
 impl Policy {
@@ -187,6 +194,24 @@ impl Policy {
     #[must_use]
     pub fn fixtures(&self) -> &[Fixture] {
         &self.fixtures
+    }
+
+    /// How long people have a conversation, and what its customer hears meanwhile.
+    #[must_use]
+    pub const fn floor(&self) -> &FloorRules {
+        &self.floor
+    }
+
+    /// Its teams, in the file's order.
+    #[must_use]
+    pub fn teams(&self) -> &[Team] {
+        &self.teams
+    }
+
+    /// The team that a call is for: the one it names, else the first.
+    #[must_use]
+    pub fn team(&self, call: &Call) -> Option<&Team> {
+        teams::called(&self.teams, call)
     }
 
     /// The file that it was read from, as it was named.

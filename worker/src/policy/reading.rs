@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
-use super::fixtures;
+use super::{fixtures, floor, teams};
 use super::locale::Cues;
 use super::rule::PerLocale;
 use super::rules::Surroundings;
@@ -33,6 +33,10 @@ struct Written {
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
+    #[serde(default)]
+    floor: floor::Written,
+    #[serde(default)]
+    team: Vec<Spanned<teams::Written>>,
     #[serde(default)]
     fixture: Vec<Spanned<fixtures::Written>>,
 }
@@ -93,8 +97,10 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     };
     let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
+    let (floor, teams) = (floor::read(&written.floor, problems), teams::read(&written.team, problems));
+    teams::check_called(&teams, &rules, &whole, problems);
     let policy = assemble(source, &written, rules, problems)?;
-    Some(Policy { file: file.to_owned(), fixtures, ..policy })
+    Some(Policy { file: file.to_owned(), fixtures, floor, teams, ..policy })
 }
 
 fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
@@ -149,6 +155,8 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         rules,
         file: String::new(),
         fixtures: Vec::new(),
+        floor: floor::read(&floor::Written::default(), problems),
+        teams: Vec::new(),
     })
 }
 

@@ -21,6 +21,8 @@ pub enum Notice {
     Holding,
     /// No person was free; the assistant is back.
     Returned,
+    /// A person has the conversation, or is to have it, and the customer wrote again.
+    Courtesy,
 }
 
 /// A text of the policy, by its key.
@@ -32,11 +34,19 @@ pub(super) enum TextKey {
     Failure,
     Holding,
     Returned,
+    Courtesy,
 }
 
 impl TextKey {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Blocked, Self::HandedOff, Self::Unreadable, Self::Failure, Self::Holding, Self::Returned];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Blocked,
+        Self::HandedOff,
+        Self::Unreadable,
+        Self::Failure,
+        Self::Holding,
+        Self::Returned,
+        Self::Courtesy,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -46,6 +56,7 @@ impl TextKey {
             Self::Failure => "failure",
             Self::Holding => "holding",
             Self::Returned => "returned",
+            Self::Courtesy => "courtesy",
         }
     }
 
@@ -53,7 +64,7 @@ impl TextKey {
     pub(super) const fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Unreadable => &["what"],
-            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned => &[],
+            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned | Self::Courtesy => &[],
         }
     }
 }
@@ -67,6 +78,7 @@ impl Notice {
             Self::Failure => TextKey::Failure,
             Self::Holding => TextKey::Holding,
             Self::Returned => TextKey::Returned,
+            Self::Courtesy => TextKey::Courtesy,
         }
     }
 }
@@ -90,7 +102,8 @@ impl Texts {
             | Notice::HandedOff
             | Notice::Failure
             | Notice::Holding
-            | Notice::Returned => String::new(),
+            | Notice::Returned
+            | Notice::Courtesy => String::new(),
         };
         let template = self.templates.get(&(notice.key(), locale.to_owned()));
         template.map_or_else(String::new, |template| template.render(&[("what", &what)]))
