@@ -1,5 +1,6 @@
 //! The vocabulary: pure values, no I/O, no async, no provider's shapes.
 
+mod circumstances;
 mod conversation;
 mod handoff;
 mod ids;
@@ -9,8 +10,9 @@ mod states;
 mod tally;
 mod time;
 
+pub use circumstances::Circumstances;
 pub use conversation::{Author, Floor, Line, Speaker};
-pub use handoff::{Call, Priority};
+pub use handoff::{Call, Evidence, Priority};
 pub use ids::{
     AttemptId, ContactId, ConversationId, DeadId, EventId, HandoffId, Identity, InstanceId, NoticeId, ParseIdError,
     ReplayId, SendId, TurnId, WorkerId,

@@ -23,6 +23,10 @@ pub mod field {
     pub const OUTCOME: &str = "outcome";
     /// Our id of a send.
     pub const SEND: &str = "send.id";
+    /// Our id of a notice to a team.
+    pub const NOTICE: &str = "notice.id";
+    /// A configured destination of notices, by its name.
+    pub const DESTINATION: &str = "destination";
     /// The W3C trace id.
     pub const TRACE: &str = "trace.id";
     /// An ingress's id of a request.
@@ -59,6 +63,8 @@ pub mod field {
         FENCE,
         OUTCOME,
         SEND,
+        NOTICE,
+        DESTINATION,
         TRACE,
         REQUEST,
         CODE,

@@ -9,6 +9,7 @@ mod body;
 mod error;
 mod fixtures;
 mod floor;
+mod hours;
 mod kinds;
 mod locale;
 mod overlap;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
 pub use floor::FloorRules;
+pub use hours::Hours;
 pub use rule::{
     Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
     PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
@@ -77,6 +79,7 @@ pub struct Policy {
     on_unknown: OnUnknown,
     after_dead: BTreeMap<Class, AfterDead>,
     facts: BTreeMap<String, String>,
+    hours: Hours,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
@@ -182,6 +185,12 @@ impl Policy {
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {
         &self.facts
+    }
+
+    /// When the business is open; always, where the policy does not say.
+    #[must_use]
+    pub const fn hours(&self) -> &Hours {
+        &self.hours
     }
 
     /// Its rules, in the file's order.
@@ -294,7 +303,8 @@ mod tests {
         let policy = Policy::starter().unwrap();
         let unreadable = Notice::Unreadable(vec!["image".into(), "image".into(), "hologram".into()]);
         let notices =
-            [Notice::Blocked, Notice::HandedOff, Notice::Failure, Notice::Holding, Notice::Returned, unreadable];
+            [Notice::Blocked, Notice::HandedOff, Notice::Failure, Notice::Holding, Notice::Returned,
+             Notice::Courtesy, unreadable];
         for notice in &notices {
             let texts: Vec<_> = ["en", "es", "pt"].map(|locale| policy.say(notice, locale)).into();
             assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('{')), "{texts:?}");
@@ -302,7 +312,7 @@ mod tests {
             assert_eq!(policy.say(notice, "xx"), texts[0]);
             assert_eq!(policy.say(notice, "pt-BR"), texts[2]);
         }
-        assert!(policy.say(&notices[5], "es").contains("imágenes, este tipo de mensaje"));
+        assert!(policy.say(&notices[6], "es").contains("imágenes, este tipo de mensaje"));
     }
 
     #[test]

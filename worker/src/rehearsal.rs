@@ -248,6 +248,7 @@ impl Rehearsal {
                 match line.speaker {
                     Speaker::Customer => talk.said(&line.text),
                     Speaker::Business(_) => talk.told(&line.text),
+                    Speaker::Record => {}
                 }
             }
         }
@@ -300,6 +301,7 @@ impl Rehearsal {
         let past = history.into_iter().filter_map(|line| match line.speaker {
             Speaker::Customer => self.guardrails.recall(&line.text, talk).map(PastLine::Customer),
             Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
+            Speaker::Record => Some(PastLine::Record(line.text)),
         });
         let past: Vec<PastLine> = past.collect();
         let prompt = Prompt::build(self.guardrails.policy(), &past, questions);

@@ -3,6 +3,7 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
+mod calling;
 pub(crate) mod draft;
 mod ending;
 
@@ -247,6 +248,7 @@ impl Turn<'_> {
         let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
+        let plan = if self.courtesy_is_due() { plan.courteous() } else { plan };
         for message in &pending {
             self.path.push(screened(message, guardrails.policy().version()));
         }
@@ -264,6 +266,7 @@ impl Turn<'_> {
             match line.speaker {
                 Speaker::Customer => self.talk.said(&line.text),
                 Speaker::Business(_) => self.talk.told(&line.text),
+                Speaker::Record => {}
             }
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Handoffs: a stretch of a conversation that people have, from the call to the return, with the time that they have
 //! for their first answer. A row changes only in the transaction that moves the floor, or by a chore's condition.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::intake::party_context;
 use super::notice::{self, NewNotice, NoticeView};
@@ -9,7 +11,7 @@ use super::sql::{Row, Tx, args};
 use super::turn::{Commit, Position};
 use super::{Store, StoreError};
 use crate::domain::{
-    Call, ContactId, ConversationId, HandoffId, Line, Micros, Party, Priority, Sla, SourceName, Speaker, TurnId,
+    Call, ContactId, ConversationId, Evidence, HandoffId, Line, Micros, Party, Priority, Sla, SourceName, Speaker, TurnId,
 };
 use crate::seal::Keyring;
 
@@ -23,8 +25,6 @@ pub struct NewHandoff {
     pub id: HandoffId,
     /// Who calls whom, and how soon.
     pub call: Call,
-    /// What the rules found: rule and reason, never text.
-    pub evidence: Vec<String>,
     /// Since when the customer waits for this answer.
     pub waiting_since: Micros,
     /// By when the first answer is due, if somebody set a time.
@@ -46,8 +46,10 @@ pub struct HandoffView {
     pub team: Option<String>,
     /// How soon.
     pub priority: Priority,
-    /// What the rules found.
-    pub evidence: Vec<String>,
+    /// What the rule tells whoever comes, by locale.
+    pub summary: BTreeMap<String, String>,
+    /// What spoke for it: rules and events, never text.
+    pub evidence: Vec<Evidence>,
     /// Since when the customer waited.
     pub waiting_since: Micros,
     /// When it began.
@@ -83,8 +85,6 @@ pub struct OverdueHandoff {
     pub conversation: ConversationId,
     /// Who called whom.
     pub call: Call,
-    /// What the rules found.
-    pub evidence: Vec<String>,
     /// Since when the customer waits.
     pub waiting_since: Micros,
     /// When it began.
@@ -191,8 +191,7 @@ impl Store {
             found.push(OverdueHandoff {
                 id,
                 conversation: ConversationId::from_uuid(row.get("conversation_id")?),
-                call: call(row)?,
-                evidence: evidence(row, id, key.as_ref())?,
+                call: call(row, id, key.as_ref())?,
                 waiting_since: row.get("waiting_since")?,
                 opened_at: row.get("opened_at")?,
                 due_at: row.get("due_at")?,
@@ -226,6 +225,14 @@ impl Store {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// No reminder of this handoff any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_reminder(&self, handoff: HandoffId) -> Result<u64, StoreError> {
+        self.main.write("UPDATE handoff SET remind_at = NULL WHERE id = $1", args![handoff.uuid()]).await
     }
 
     /// How many handoffs stand how.
@@ -279,8 +286,9 @@ fn stretch(row: &Row) -> Result<(Position, Line), StoreError> {
 pub(super) async fn open(tx: &mut Tx, key: &Keyring, commit: &Commit<'_>) -> Result<(), StoreError> {
     let Some(new) = commit.handoff else { return Ok(()) };
     let (claim, now) = (commit.claim, tx.now());
-    let evidence = serde_json::to_vec(&new.evidence).map_err(|error| StoreError::Broken(error.to_string()))?;
-    let sealed = key.seal(&context(new.id), &evidence);
+    let why = Why { summary: new.call.summary.clone(), evidence: new.call.evidence.clone() };
+    let why = serde_json::to_vec(&why).map_err(|error| StoreError::Broken(error.to_string()))?;
+    let sealed = key.seal(&context(new.id), &why);
     let sla = if new.due_at.is_some() { Sla::Due } else { Sla::None };
     let sql = "INSERT INTO handoff (id, conversation_id, contact_id, turn_id, rule, asked, team, priority, evidence, \
                  waiting_since, opened_at, due_at, sla, remind_at) \
@@ -359,24 +367,32 @@ fn context(id: HandoffId) -> Vec<u8> {
     format!("handoff/{id}").into_bytes()
 }
 
-fn call(row: &Row) -> Result<Call, StoreError> {
+/// Why a person was called; sealed.
+#[derive(Default, Serialize, Deserialize)]
+struct Why {
+    summary: BTreeMap<String, String>,
+    evidence: Vec<Evidence>,
+}
+
+fn call(row: &Row, id: HandoffId, key: Option<&Keyring>) -> Result<Call, StoreError> {
+    let sealed: Option<Vec<u8>> = row.get("evidence")?;
+    let why = match (sealed, key) {
+        (Some(sealed), Some(key)) => serde_json::from_slice(&key.open(&context(id), &sealed)?)
+            .map_err(|error| StoreError::Broken(error.to_string()))?,
+        (None, _) | (_, None) => Why::default(),
+    };
     let mut call = Call::because(&row.get::<String>("rule")?);
     call.asked = row.get("asked")?;
     call.team = row.get("team")?;
     call.priority = row.word("priority")?;
+    call.summary = why.summary;
+    call.evidence = why.evidence;
     Ok(call)
-}
-
-fn evidence(row: &Row, id: HandoffId, key: Option<&Keyring>) -> Result<Vec<String>, StoreError> {
-    let sealed: Option<Vec<u8>> = row.get("evidence")?;
-    let (Some(sealed), Some(key)) = (sealed, key) else { return Ok(Vec::new()) };
-    let plain = key.open(&context(id), &sealed)?;
-    serde_json::from_slice(&plain).map_err(|error| StoreError::Broken(error.to_string()))
 }
 
 fn view(row: &Row, key: Option<&Keyring>, now: Micros) -> Result<HandoffView, StoreError> {
     let id = HandoffId::from_uuid(row.get("id")?);
-    let Call { rule, asked, team, priority, .. } = call(row)?;
+    let Call { rule, asked, team, priority, summary, evidence } = call(row, id, key)?;
     let (due_at, closed_at): (Option<Micros>, Option<Micros>) = (row.get("due_at")?, row.get("closed_at")?);
     let first_answer_at: Option<Micros> = row.get("first_answer_at")?;
     Ok(HandoffView {
@@ -385,7 +401,8 @@ fn view(row: &Row, key: Option<&Keyring>, now: Micros) -> Result<HandoffView, St
         asked,
         team,
         priority,
-        evidence: evidence(row, id, key)?,
+        summary,
+        evidence,
         waiting_since: row.get("waiting_since")?,
         opened_at: row.get("opened_at")?,
         due_at,

@@ -321,7 +321,7 @@ impl Guardrails {
     fn call(&self, rule: &str, asked: bool) -> Call {
         let known = self.policy.rules().iter().find(|known| known.name == rule);
         let (team, priority) = known.map(|rule| (rule.team.clone(), rule.priority)).unwrap_or_default();
-        Call { rule: rule.to_owned(), asked, team, priority }
+        Call { asked, team, priority, ..Call::because(rule) }
     }
 
     /// What the customer is told by a verdict that stops something: the rule's own reply, if it has one.

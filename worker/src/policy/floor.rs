@@ -25,6 +25,13 @@ pub struct FloorRules {
     courtesy: Option<Duration>,
 }
 
+impl Default for FloorRules {
+    fn default() -> Self {
+        let minutes = |count: u32| Duration::from_secs(60 * u64::from(count));
+        Self { unclaimed: None, idle: None, cooldown: minutes(COOLDOWN), courtesy: Some(minutes(COURTESY)) }
+    }
+}
+
 impl FloorRules {
     /// How long a call waits for a person before the assistant is back; `None` leaves it to the deployment's timing.
     #[must_use]

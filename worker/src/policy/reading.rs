@@ -11,13 +11,12 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
-use super::{fixtures, floor, teams};
 use super::locale::Cues;
 use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, OnUnknown, Policy, Rule, rules};
+use super::{AfterDead, FloorRules, Hours, OnUnknown, Policy, Rule, fixtures, floor, hours, rules, teams};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -30,6 +29,8 @@ struct Written {
     after_dead: BTreeMap<Spanned<String>, AfterDead>,
     #[serde(default)]
     facts: Option<Spanned<BTreeMap<String, String>>>,
+    #[serde(default)]
+    hours: Option<Spanned<hours::Written>>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
@@ -90,6 +91,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     let mut written =
         Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
+    let hours = hours::read(written.hours.take(), written.assistant.locales.get_ref(), problems);
     let around = Surroundings {
         locales: written.assistant.locales.get_ref(),
         has_facts: written.facts.as_ref().is_some_and(|facts| !facts.get_ref().is_empty()),
@@ -99,7 +101,7 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
     let (floor, teams) = (floor::read(&written.floor, problems), teams::read(&written.team, problems));
     teams::check_called(&teams, &rules, &whole, problems);
-    let policy = assemble(source, &written, rules, problems)?;
+    let policy = assemble(source, &written, (rules, hours), problems)?;
     Some(Policy { file: file.to_owned(), fixtures, floor, teams, ..policy })
 }
 
@@ -127,7 +129,12 @@ fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
     check_number(problems, "history_tokens", *history_tokens.get_ref(), &history_tokens.span(), 1_000_000);
 }
 
-fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Problems<'_>) -> Option<Policy> {
+fn assemble(
+    source: &str,
+    written: &Written,
+    (rules, hours): (Vec<Rule>, Hours),
+    problems: &mut Problems<'_>,
+) -> Option<Policy> {
     let assistant = &written.assistant;
     let locales = assistant.locales.get_ref();
     let facts = facts(written.facts.as_ref(), problems);
@@ -150,12 +157,13 @@ fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Pr
         on_unknown: assistant.on_unknown,
         after_dead,
         facts,
+        hours,
         cues,
         texts,
         rules,
         file: String::new(),
         fixtures: Vec::new(),
-        floor: floor::read(&floor::Written::default(), problems),
+        floor: FloorRules::default(),
         teams: Vec::new(),
     })
 }
