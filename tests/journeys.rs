@@ -28,3 +28,4 @@ mod privacy; // nothing personal or secret in clear, anywhere
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says
 mod statuses; // what a provider says became of a send
+mod triggers; // what calls a person without being asked for, and what waits

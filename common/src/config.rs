@@ -12,7 +12,7 @@ mod timing;
 mod urls;
 mod vars;
 
-pub use file::{Config, ModelConfig, Protocol};
+pub use file::{Config, ModelConfig, Notify, NotifyWay, Protocol};
 pub use findings::{ConfigError, Findings, Mode, Problem};
 pub use keys::{Keys, QueueSecrets};
 pub use secret::Secret;

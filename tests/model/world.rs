@@ -21,6 +21,7 @@ use worker::deliver::Deliveries;
 use worker::desk::Desk;
 use worker::dispatch::{Slot, Work};
 use worker::intake::Otherwise;
+use worker::notices::Notifiers;
 use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
@@ -215,6 +216,7 @@ impl World {
             policies: self.guardrails.clone().into(),
             model: Arc::new(FakeModel(self.stage.clone())),
             channels: Channels::new(HashMap::from([(source(), channel)])),
+            notifiers: Notifiers::default(),
             // Nobody listens: whatever a ring would begin, the schedule does.
             turns: bell::bell().0,
             deliveries: bell::bell().0,

@@ -8,6 +8,7 @@
 mod body;
 mod error;
 mod fixtures;
+mod floor;
 mod hours;
 mod kinds;
 mod locale;
@@ -15,6 +16,7 @@ mod overlap;
 mod reading;
 mod rule;
 mod rules;
+mod teams;
 mod template;
 mod texts;
 mod triggers;
@@ -22,16 +24,19 @@ mod triggers;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use common::domain::Call;
 use serde::Deserialize;
 
 pub use error::{PolicyError, PolicyProblem};
 pub use fixtures::{Expected, Fixture};
+pub use floor::FloorRules;
 pub use hours::Hours;
 pub use rule::{
     Action, AngerRule, GroundingRule, HoursRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule,
     MentionRule, OnError, PerLocale, PersonRule, PiiRule, PromiseRule, RateRule, RepeatRule, Rule, RuleKind, RuleMode,
-    RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule, TriggerTimes, TroubleRule, UrlRule, ValueRule, WordsRule,
+    RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule, TroubleRule, UrlRule, ValueRule, WordsRule,
 };
+pub use teams::{ShownContact, Team};
 pub use texts::Notice;
 
 use crate::recovery::Class;
@@ -76,12 +81,13 @@ pub struct Policy {
     after_dead: BTreeMap<Class, AfterDead>,
     facts: BTreeMap<String, String>,
     hours: Hours,
-    triggers: TriggerTimes,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
     file: String,
     fixtures: Vec<Fixture>,
+    floor: FloorRules,
+    teams: Vec<Team>,
 }
 
 impl Policy {
@@ -188,12 +194,6 @@ impl Policy {
         &self.hours
     }
 
-    /// How long what happened counts for its triggers.
-    #[must_use]
-    pub const fn trigger_times(&self) -> TriggerTimes {
-        self.triggers
-    }
-
     /// Its rules, in the file's order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -204,6 +204,24 @@ impl Policy {
     #[must_use]
     pub fn fixtures(&self) -> &[Fixture] {
         &self.fixtures
+    }
+
+    /// How long people have a conversation, and what its customer hears meanwhile.
+    #[must_use]
+    pub const fn floor(&self) -> &FloorRules {
+        &self.floor
+    }
+
+    /// Its teams, in the file's order.
+    #[must_use]
+    pub fn teams(&self) -> &[Team] {
+        &self.teams
+    }
+
+    /// The team that a call is for: the one it names, else the first.
+    #[must_use]
+    pub fn team(&self, call: &Call) -> Option<&Team> {
+        teams::called(&self.teams, call)
     }
 
     /// The file that it was read from, as it was named.
@@ -249,6 +267,7 @@ impl Policy {
             | Notice::Unreadable(_)
             | Notice::Failure
             | Notice::Holding
+            | Notice::Courtesy
             | Notice::Returned => None,
         };
         reply.unwrap_or_else(|| self.texts.say(notice, locale))
@@ -285,7 +304,7 @@ mod tests {
     fn the_starter_is_sound_and_its_version_is_its_content() {
         let policy = Policy::starter().unwrap();
         assert_eq!(policy.locales(), ["en", "es", "pt"]);
-        assert_eq!(policy.rules().len(), 17);
+        assert_eq!(policy.rules().len(), 25);
         assert_eq!(policy.on_unknown(), OnUnknown::Silent);
         assert_eq!(policy.version().len(), 12);
         assert_eq!(policy.version(), Policy::parse(STARTER, "elsewhere").unwrap().version());
@@ -304,8 +323,15 @@ mod tests {
     fn every_notice_speaks_every_locale_and_an_unknown_locale_gets_the_default() {
         let policy = Policy::starter().unwrap();
         let unreadable = Notice::Unreadable(vec!["image".into(), "image".into(), "hologram".into()]);
-        let notices =
-            [Notice::Blocked, Notice::HandedOff, Notice::Failure, Notice::Holding, Notice::Returned, unreadable];
+        let notices = [
+            Notice::Blocked,
+            Notice::HandedOff,
+            Notice::Failure,
+            Notice::Holding,
+            Notice::Returned,
+            Notice::Courtesy,
+            unreadable,
+        ];
         for notice in &notices {
             let texts: Vec<_> = ["en", "es", "pt"].map(|locale| policy.say(notice, locale)).into();
             assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('{')), "{texts:?}");
@@ -313,7 +339,7 @@ mod tests {
             assert_eq!(policy.say(notice, "xx"), texts[0]);
             assert_eq!(policy.say(notice, "pt-BR"), texts[2]);
         }
-        assert!(policy.say(&notices[5], "es").contains("imágenes, este tipo de mensaje"));
+        assert!(policy.say(&notices[6], "es").contains("imágenes, este tipo de mensaje"));
     }
 
     #[test]

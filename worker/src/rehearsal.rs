@@ -247,9 +247,8 @@ impl Rehearsal {
             talk = talk.under(self.store.scene_circumstances(scene).await?);
         }
         if self.guardrails.looks_back() {
-            let counts_for = self.guardrails.policy().trigger_times().earlier;
             for line in self.store.scene_history(scene, crate::turn::EARLIER_LINES).await? {
-                talk.hear(&line, counts_for);
+                talk.hear(&line);
             }
         }
         Ok(talk)
@@ -301,6 +300,7 @@ impl Rehearsal {
         let past = history.into_iter().filter_map(|line| match line.speaker {
             Speaker::Customer => self.guardrails.recall(&line.text, talk).map(PastLine::Customer),
             Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
+            Speaker::Record => Some(PastLine::Record(line.text)),
         });
         let past: Vec<PastLine> = past.collect();
         let prompt = Prompt::build(self.guardrails.policy(), &past, questions);

@@ -3,6 +3,7 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
+mod calling;
 pub(crate) mod draft;
 mod ending;
 
@@ -250,6 +251,7 @@ impl Turn<'_> {
         let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
+        let plan = if self.courtesy_is_due() { plan.courteous() } else { plan };
         for message in &pending {
             self.path.push(screened(message, guardrails.policy().version()));
         }
@@ -267,9 +269,8 @@ impl Turn<'_> {
             self.talk = std::mem::take(&mut self.talk).under(circumstances);
         }
         if self.guardrails.looks_back() {
-            let counts_for = self.guardrails.policy().trigger_times().earlier;
             for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
-                self.talk.hear(&line, counts_for);
+                self.talk.hear(&line);
             }
         }
         Ok(())

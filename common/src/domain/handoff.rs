@@ -1,10 +1,11 @@
 //! Why a person is called, who of them, and how soon.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::EventId;
+use super::{EventId, UnknownState};
 
 /// How soon a person should answer, from least to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// All of them, from least to most.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Urgent];
+
     /// Its word, in the policy, the store and every listing.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +35,13 @@ impl Priority {
             Self::High => "high",
             Self::Urgent => "urgent",
         }
+    }
+}
+
+impl FromStr for Priority {
+    type Err = UnknownState;
+    fn from_str(word: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == word).ok_or_else(|| UnknownState::of(word))
     }
 }
 

@@ -14,14 +14,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Messages of the contact in the last minute, wherever; turns of the last day that left a message of this conversation
-/// without an answer; and its last message before the pending ones. Each half walks an index of one conversation.
-const WHAT_HAPPENED: &str = "SELECT 'arrival' AS what, received_at AS at FROM inbox \
+/// without an answer; and its last message before the pending ones; and when people gave it back. Each part walks an index of one conversation.
+const WHAT_HAPPENED: &str = "SELECT 'arrival' AS what, received_at AS at, NULL AS word FROM inbox \
     WHERE kind = 'message' AND received_at > $2 AND conversation_id IN \
       (SELECT c.id FROM conversation c WHERE c.contact_id = (SELECT contact_id FROM conversation WHERE id = $1)) \
-  UNION ALL SELECT 'failure' AS what, MAX(ended_at) AS at FROM inbox \
+  UNION ALL SELECT 'failure' AS what, MAX(ended_at) AS at, NULL AS word FROM inbox \
     WHERE conversation_id = $1 AND received_at > $3 AND state IN ('blocked', 'dead') GROUP BY turn_id \
   UNION ALL SELECT 'before' AS what, (SELECT received_at FROM inbox WHERE conversation_id = $1 AND received_at < $4 \
-      AND kind IN ('message', 'echo') AND state <> 'pending' ORDER BY received_at DESC LIMIT 1) AS at";
+      AND kind IN ('message', 'echo') AND state <> 'pending' ORDER BY received_at DESC LIMIT 1) AS at, \
+      NULL AS word \
+  UNION ALL SELECT 'returned' AS what, c.returned_at AS at, \
+      (SELECT CASE WHEN h.rule = 'taken' THEN NULL ELSE h.priority END FROM handoff h WHERE h.conversation_id = $1 \
+         AND h.closed_at IS NOT NULL ORDER BY h.opened_at DESC LIMIT 1) AS word FROM conversation c WHERE c.id = $1";
 
 impl Store {
     /// What a turn begins under; `first` is when the ingress had the oldest message that it is about.
@@ -52,6 +56,11 @@ impl Store {
             match row.get::<String>("what")?.as_str() {
                 "arrival" => circumstances.arrivals.push(now.since(at)),
                 "failure" => circumstances.failures.push(now.since(at)),
+                "returned" => {
+                    circumstances.returned = Some(now.since(at));
+                    let priority: Option<String> = row.get("word")?;
+                    circumstances.returned_from = priority.and_then(|word| word.parse().ok());
+                }
                 _ => circumstances.silent_for = Some(first.since(at)),
             }
         }

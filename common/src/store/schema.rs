@@ -46,6 +46,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
+    (
+        5,
+        "handoff",
+        include_str!("../../../migrations/store/sqlite/0005_handoff.sql"),
+        include_str!("../../../migrations/store/postgres/0005_handoff.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(

@@ -2,7 +2,7 @@
 //!
 //! | the burst | who answers | what is said | ends |
 //! |---|---|---|---|
-//! | the floor is a person's, or one was asked for before | the person | nothing: it was said when they were asked | all `handed_off` |
+//! | the floor is a person's, or one was asked for before | the person | now and then a courtesy ([`Plan::courteous`]) | all `handed_off` |
 //! | any message hands off | a person, from now on | one text | all `handed_off`: the person sees them all |
 //! | nothing for the model | the policy | a text for what was blocked, one for what is unreadable | `blocked`; `replied`, `joined` |
 //! | otherwise | the assistant | one answer, then the same texts in the same send | `blocked`; `replied`, `joined` |
@@ -35,7 +35,7 @@ pub enum Route {
     Policy,
     /// A person is called: the floor becomes `queued`.
     Queue(Call),
-    /// A person is there or called already; nothing is said.
+    /// A person is there or called already.
     Person,
 }
 
@@ -109,6 +109,15 @@ impl Plan {
             self.notices.into_iter().filter(|notice| !matches!(notice, Notice::Unreadable(_))).collect();
         stops.push(said);
         self.notices = notices(stops, media);
+        self
+    }
+
+    /// The plan with a word to a customer who writes while people have the conversation, and has not heard one lately.
+    #[must_use]
+    pub fn courteous(mut self) -> Self {
+        if self.route == Route::Person {
+            self.notices = vec![Notice::Courtesy];
+        }
         self
     }
 
@@ -220,7 +229,8 @@ fn unreadable(notices: &[Notice]) -> Vec<String> {
         | Notice::HandedOff
         | Notice::Failure
         | Notice::Holding
-        | Notice::Returned => None,
+        | Notice::Returned
+        | Notice::Courtesy => None,
     };
     notices.iter().find_map(media).unwrap_or_default()
 }
@@ -317,9 +327,32 @@ mod tests {
             [vec![PERSON], vec![ASK, PERSON], vec![PERSON, ASK], vec![BAD, PERSON, PHOTO], vec![PERSON, PERSON]]
         {
             let plan = plan(Floor::Assistant, &burst);
-            assert_eq!(plan.route(), &Route::Queue(Call { asked: true, ..Call::because("asks-for-a-person") }));
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}: {:?}", plan.route()) };
+            assert_eq!((call.rule.as_str(), call.asked), ("asks-for-a-person", true), "{burst:?}");
+            let asks = burst.iter().position(|text| *text == PERSON).unwrap();
+            let first = Evidence { event: Some(event(asks)), rule: call.rule.clone(), reason: "asked".into() };
+            assert_eq!(call.evidence.first(), Some(&first), "{burst:?}");
             assert_eq!(plan.notices(), [Notice::HandedOff], "{burst:?}");
             assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_calls_the_asked_one_counts_then_the_most_urgent_then_the_first_and_all_of_them_speak() {
+        const ANGRY: &str = "THIS IS RIDICULOUS!!!";
+        const URGENT: &str = "it is urgent";
+        for (burst, rule) in [
+            ([ANGRY, URGENT, ASK], "urgent"),
+            ([URGENT, ANGRY, ASK], "urgent"),
+            ([URGENT, ANGRY, PERSON], "asks-for-a-person"),
+            ([ANGRY, "I want my money back", ASK], "angry"),
+            (["I want my money back", ANGRY, ASK], "complaint"),
+        ] {
+            let plan = plan(Floor::Assistant, &burst);
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}") };
+            assert_eq!((call.rule.as_str(), call.evidence[0].rule.as_str()), (rule, rule), "{burst:?}");
+            let calls = burst.iter().filter(|text| **text != ASK).count();
+            assert_eq!(call.evidence.len(), calls, "{burst:?}: {:?}", call.evidence);
         }
     }
 
@@ -331,6 +364,16 @@ mod tests {
                 assert_eq!((plan.route(), plan.notices()), (&Route::Person, &[][..]), "{burst:?}");
                 assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_courtesy_is_a_word_of_the_policys_to_whoever_is_with_people_and_to_nobody_else() {
+        let with_people = plan(Floor::Human, &[ASK, MORE]).courteous();
+        assert_eq!((with_people.route(), with_people.notices()), (&Route::Person, &[Notice::Courtesy][..]));
+        assert_eq!(ends(&with_people), [End::HandedOff; 2]);
+        for floor_of_the_assistants in [plan(Floor::Assistant, &[ASK]), plan(Floor::Assistant, &[PERSON])] {
+            assert_eq!(floor_of_the_assistants.clone().courteous(), floor_of_the_assistants);
         }
     }
 

@@ -44,6 +44,8 @@ pub enum PastLine {
     Customer(Screened),
     /// The business said it: assistant, policy or person.
     Business(String),
+    /// Nobody said it: what happened, in our own words.
+    Record(String),
 }
 
 impl PastLine {
@@ -51,13 +53,14 @@ impl PastLine {
         match self {
             Self::Customer(screened) => PromptLine::customer(screened),
             Self::Business(text) => PromptLine { role: Role::Business, text: text.clone() },
+            Self::Record(text) => PromptLine { role: Role::Business, text: format!("[For the record: {text}]") },
         }
     }
 
     fn tokens(&self) -> usize {
         match self {
             Self::Customer(screened) => tokens(screened.text()),
-            Self::Business(text) => tokens(text),
+            Self::Business(text) | Self::Record(text) => tokens(text),
         }
     }
 }

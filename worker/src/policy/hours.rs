@@ -310,6 +310,7 @@ weekdays = ["segunda", "terça", "quarta", "quinta", "sexta", "sábado", "doming
         }
         let closed = HOURS.replace("monday = [", "# [").replace("saturday = [", "# [");
         assert!(policy(&closed).unwrap_err().contains("never opens"));
-        assert!(!policy("").unwrap().hours().stated());
+        assert!(policy("").unwrap_err().contains("'out-of-hours.hours' needs [hours]"));
+        assert!(!Hours::default().stated() && Hours::default().calendar().is_open(Micros(0)));
     }
 }

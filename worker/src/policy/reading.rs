@@ -11,13 +11,12 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
-use super::fixtures;
 use super::locale::Cues;
 use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, Hours, OnUnknown, Policy, Rule, hours, rules, triggers};
+use super::{AfterDead, FloorRules, Hours, OnUnknown, Policy, Rule, fixtures, floor, hours, rules, teams};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -32,11 +31,13 @@ struct Written {
     facts: Option<Spanned<BTreeMap<String, String>>>,
     #[serde(default)]
     hours: Option<Spanned<hours::Written>>,
-    #[serde(default)]
-    triggers: Option<triggers::Written>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
+    #[serde(default)]
+    floor: floor::Written,
+    #[serde(default)]
+    team: Vec<Spanned<teams::Written>>,
     #[serde(default)]
     fixture: Vec<Spanned<fixtures::Written>>,
 }
@@ -99,8 +100,10 @@ fn read_parts(source: &str, file: &str, problems: &mut Problems<'_>) -> Option<P
     };
     let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
+    let (floor, teams) = (floor::read(&written.floor, problems), teams::read(&written.team, problems));
+    teams::check_called(&teams, &rules, &whole, problems);
     let policy = assemble(source, &written, (rules, hours), problems)?;
-    Some(Policy { file: file.to_owned(), fixtures, ..policy })
+    Some(Policy { file: file.to_owned(), fixtures, floor, teams, ..policy })
 }
 
 fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
@@ -156,12 +159,13 @@ fn assemble(
         after_dead,
         facts,
         hours,
-        triggers: triggers::read(written.triggers.as_ref(), problems),
         cues,
         texts,
         rules,
         file: String::new(),
         fixtures: Vec::new(),
+        floor: FloorRules::default(),
+        teams: Vec::new(),
     })
 }
 

@@ -10,7 +10,7 @@ pub use super::kinds::{
     GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule,
     RuleKind, SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
 };
-pub use super::triggers::{AngerRule, HoursRule, MentionRule, RateRule, TriggerTimes, TroubleRule, ValueRule};
+pub use super::triggers::{AngerRule, HoursRule, MentionRule, RateRule, TroubleRule, ValueRule};
 
 /// Words, phrases or texts for each locale of the policy.
 pub type PerLocale<T> = BTreeMap<String, T>;

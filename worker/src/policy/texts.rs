@@ -32,6 +32,8 @@ pub enum Notice {
     Holding,
     /// No person was free; the assistant is back.
     Returned,
+    /// A person has the conversation, or is to have it, and the customer wrote again.
+    Courtesy,
 }
 
 /// A text of the policy, by its key.
@@ -43,11 +45,19 @@ pub(super) enum TextKey {
     Failure,
     Holding,
     Returned,
+    Courtesy,
 }
 
 impl TextKey {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Blocked, Self::HandedOff, Self::Unreadable, Self::Failure, Self::Holding, Self::Returned];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Blocked,
+        Self::HandedOff,
+        Self::Unreadable,
+        Self::Failure,
+        Self::Holding,
+        Self::Returned,
+        Self::Courtesy,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +67,7 @@ impl TextKey {
             Self::Failure => "failure",
             Self::Holding => "holding",
             Self::Returned => "returned",
+            Self::Courtesy => "courtesy",
         }
     }
 
@@ -64,7 +75,7 @@ impl TextKey {
     pub(super) const fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Unreadable => &["what"],
-            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned => &[],
+            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned | Self::Courtesy => &[],
         }
     }
 }
@@ -78,6 +89,7 @@ impl Notice {
             Self::Failure => TextKey::Failure,
             Self::Holding => TextKey::Holding,
             Self::Returned => TextKey::Returned,
+            Self::Courtesy => TextKey::Courtesy,
         }
     }
 }
@@ -102,7 +114,8 @@ impl Texts {
             | Notice::HandedOff
             | Notice::Failure
             | Notice::Holding
-            | Notice::Returned => String::new(),
+            | Notice::Returned
+            | Notice::Courtesy => String::new(),
         };
         let template = self.templates.get(&(notice.key(), locale.to_owned()));
         template.map_or_else(String::new, |template| template.render(&[("what", &what)]))

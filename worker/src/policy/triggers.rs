@@ -1,14 +1,10 @@
 //! What the handoff triggers look for, as it is written in the policy: what a customer speaks of, how they speak, what
 //! happened before, and when. Each may be used with any action that makes sense for it.
 
-use std::time::Duration;
-
 use serde::Deserialize;
-use toml::Spanned;
 use toml::de::DeTable;
 
 use super::body::Body;
-use super::error::Problems;
 use super::kinds::RuleKind;
 use super::rule::PerLocale;
 use super::rules::part;
@@ -140,50 +136,6 @@ impl RateRule {
     const fn patience_seconds() -> u32 {
         300
     }
-}
-
-/// How long what happened counts, for every trigger alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TriggerTimes {
-    /// After people have given a conversation back, nothing of the same urgency calls them again for so long.
-    pub cooldown: Duration,
-    /// Lines said longer ago do not count as earlier ones.
-    pub earlier: Duration,
-}
-
-impl Default for TriggerTimes {
-    fn default() -> Self {
-        Self { cooldown: Duration::from_secs(30 * 60), earlier: Duration::from_secs(24 * 3600) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Written {
-    #[serde(default)]
-    cooldown_minutes: Option<Spanned<u32>>,
-    #[serde(default)]
-    earlier_hours: Option<Spanned<u32>>,
-}
-
-pub(super) fn read(written: Option<&Written>, problems: &mut Problems<'_>) -> TriggerTimes {
-    let mut times = TriggerTimes::default();
-    let Some(written) = written else { return times };
-    let mut number = |key: &str, written: &Option<Spanned<u32>>, (least, most): (u32, u32)| {
-        let written = written.as_ref()?;
-        let number = *written.get_ref();
-        if !(least..=most).contains(&number) {
-            problems.at(&written.span(), format!("'{key}' is {number}; it must be {least} to {most}"));
-        }
-        Some(u64::from(number))
-    };
-    if let Some(minutes) = number("cooldown_minutes", &written.cooldown_minutes, (0, 7 * 24 * 60)) {
-        times.cooldown = Duration::from_secs(minutes * 60);
-    }
-    if let Some(hours) = number("earlier_hours", &written.earlier_hours, (1, 7 * 24)) {
-        times.earlier = Duration::from_secs(hours * 3600);
-    }
-    times
 }
 
 impl Body<'_, '_> {

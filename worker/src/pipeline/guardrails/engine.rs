@@ -171,7 +171,7 @@ impl Engine {
     pub(super) fn new(policy: &Policy, stage: RuleStage) -> Result<Self, GuardrailError> {
         let on = policy.rules().iter().filter(|rule| rule.stage == stage && rule.mode != RuleMode::Off);
         let rules = on.map(|rule| Ready::new(rule, policy)).collect::<Result<_, _>>()?;
-        Ok(Self { stage, rules, cooldown: policy.trigger_times().cooldown })
+        Ok(Self { stage, rules, cooldown: policy.floor().cooldown() })
     }
 
     /// Whether any of its rules compares a text with earlier ones.

@@ -265,10 +265,12 @@ fn hours(rule: &HoursRule, calendar: &Calendar, talk: &Talk) -> Found {
 fn rate(rule: &RateRule, talk: &Talk) -> Found {
     let known = talk.circumstances();
     let first_too_many = usize::try_from(rule.per_minute).ok().and_then(|limit| known.arrivals.get(limit));
-    match first_too_many {
-        Some(age) if *age < MINUTE && known.waiting < Duration::from_secs(u64::from(rule.patience_seconds)) => {
+    let quiet = first_too_many.and_then(|age| MINUTE.checked_sub(*age));
+    let patience = Duration::from_secs(u64::from(rule.patience_seconds)).checked_sub(known.waiting);
+    match quiet.zip(patience) {
+        Some((quiet, patience)) if !quiet.is_zero() && !patience.is_zero() => {
             let mut found = Found::at(Reason::TooFast, Vec::new());
-            found.defer = Some(MINUTE - *age);
+            found.defer = Some(quiet.min(patience));
             found
         }
         _ => Found::nothing(Reason::Clean),

@@ -10,6 +10,9 @@ use lens::claims::Facts;
 use lens::pii::PiiKind;
 use lens::words_of;
 
+/// What was said longer ago does not count as an earlier line.
+const EARLIER: Duration = Duration::from_secs(24 * 3600);
+
 /// A line that the customer said lately.
 #[derive(Clone)]
 pub(super) struct Heard {
@@ -108,12 +111,13 @@ impl Talk {
 
     /// A line of the conversation before this turn. What the customer said too long ago, or before people had the
     /// conversation, has been dealt with.
-    pub(crate) fn hear(&mut self, line: &Line, counts_for: Duration) {
+    pub(crate) fn hear(&mut self, line: &Line) {
         let age = self.circumstances.at.map(|now| now.since(line.at));
-        let dealt_with = age
-            .is_some_and(|age| age > counts_for || self.circumstances.returned.is_some_and(|returned| age > returned));
+        let dealt_with =
+            age.is_some_and(|age| age > EARLIER || self.circumstances.returned.is_some_and(|returned| age > returned));
         match line.speaker {
             Speaker::Business(_) => self.told(&line.text),
+            Speaker::Record => {}
             Speaker::Customer if dealt_with => self.said_once(&line.text),
             Speaker::Customer => self.said(&line.text),
         }

@@ -47,7 +47,9 @@ fn an_ordinary_question_passes_unchanged_and_every_rule_leaves_its_result() {
     assert_eq!(screening.locale.as_deref(), Some("pt"));
     let rules: Vec<_> = screening.results.iter().map(|r| (r.rule.as_str(), r.hit, r.reason)).collect();
     let names = ["input-length", "forbidden-words", "asks-for-a-person", "injection", "pii", "secrets", "topic"];
-    assert_eq!(rules, names.map(|rule| (rule, false, Reason::Clean)));
+    let triggers = ["urgent", "complaint", "angry", "no-progress", "high-value", "out-of-hours", "too-fast"];
+    let names: Vec<_> = names.into_iter().chain(triggers).collect();
+    assert_eq!(rules, names.into_iter().map(|rule| (rule, false, Reason::Clean)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -77,22 +79,26 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
         words("hand", "input", "handoff", "enforce", "lawyer"),
         words("stop", "input", "block", "enforce", "stolen"),
         words("hide", "input", "redact", "enforce", "secret"),
-        words("note", "input", "annotate", "enforce", "urgent"),
+        words("note", "input", "annotate", "enforce", "prompt"),
         words("free", "input", "allow", "enforce", "hello"),
     ];
     let guardrails = guardrails(&rules.concat());
     let block = Outcome::Block { rule: "stop".into() };
     let handoff = |rule: &str, asked| Outcome::Handoff(Call { asked, ..Call::because(rule) });
+    let bare = |outcome: Outcome| match outcome {
+        Outcome::Handoff(call) => handoff(&call.rule, call.asked),
+        other => other,
+    };
     for (text, expected) in [
-        ("hello urgent secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
-        ("hello urgent secret lawyer stolen", block),
-        ("hello urgent secret lawyer", handoff("hand", false)),
-        ("hello urgent Secret!", Outcome::Pass(Screened { text: "hello urgent ***!".into() })),
-        ("hello urgent", Outcome::Pass(Screened { text: "hello urgent".into() })),
+        ("hello prompt secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
+        ("hello prompt secret lawyer stolen", block),
+        ("hello prompt secret lawyer", handoff("hand", false)),
+        ("hello prompt Secret!", Outcome::Pass(Screened { text: "hello prompt ***!".into() })),
+        ("hello prompt", Outcome::Pass(Screened { text: "hello prompt".into() })),
     ] {
         let screening = guardrails.screen(text, &mut Talk::default());
-        assert_eq!(screening.outcome, expected, "{text}");
-        assert_eq!(screening.results.len(), 12, "{text}");
+        assert_eq!(bare(screening.outcome), expected, "{text}");
+        assert_eq!(screening.results.len(), 19, "{text}");
     }
 }
 
@@ -137,11 +143,11 @@ fn a_draft_is_approved_refused_handed_off_or_cut() {
     let approval = guardrails.approve(&draft("Abrimos a las nueve. ¿Quiere algo más?"), "en", &mut Talk::default());
     let Decision::Approved(approved) = approval.decision else { panic!("{:?}", approval.decision) };
     assert_eq!((approved.text(), approved.author()), ("Abrimos a las nueve. ¿Quiere algo más?", Author::Assistant));
-    assert_eq!(approval.results.len(), 11);
+    assert_eq!(approval.results.len(), 12);
     let refused = guardrails.approve(&draft("Here is your fake invoice"), "en", &mut Talk::default()).decision;
     assert_eq!(refused, Decision::Refused { rule: "output-words".into() });
     let handed = guardrails.approve(&draft("That calls for a lawsuit"), "en", &mut Talk::default()).decision;
-    assert_eq!(handed, Decision::Handoff(Call::because("to-person")));
+    assert!(matches!(&handed, Decision::Handoff(call) if call.rule == "to-person"), "{:?}", handed);
     let long = guardrails.approve(&draft(&"We are open. ".repeat(400)), "en", &mut Talk::default()).decision;
     let Decision::Approved(cut) = long else { panic!("{long:?}") };
     assert!(cut.text().len() <= 3000 && cut.text().ends_with("open."));
@@ -236,7 +242,8 @@ fn what_was_said_too_often_is_noticed_within_the_conversation() {
     let mut talk = Talk::default();
     talk.said("Where is it?");
     assert!(matches!(guardrails.screen("WHERE is it", &mut talk).outcome, Outcome::Pass(_)));
-    assert_eq!(guardrails.screen("where is it!", &mut talk).outcome, Outcome::Handoff(Call::because("again")));
+    let outcome = guardrails.screen("where is it!", &mut talk).outcome;
+    assert!(matches!(&outcome, Outcome::Handoff(call) if call.rule == "again"), "{outcome:?}");
     assert!(matches!(guardrails.screen("where is it", &mut Talk::default()).outcome, Outcome::Pass(_)));
 }
 
@@ -264,5 +271,5 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
         guardrails.approve(&draft("Recibimos sus 333.000 pesos; la Alba 20 cuesta 620.000 pesos."), "es", &mut talk);
     assert!(matches!(fine.decision, Decision::Approved(_)), "{:?}", fine.results);
     let wrong = guardrails.approve(&draft("La Alba 20 cuesta 600.000 pesos."), "es", &mut Talk::default());
-    assert_eq!(wrong.decision, Decision::Handoff(Call::because("grounding")));
+    assert!(matches!(&wrong.decision, Decision::Handoff(call) if call.rule == "grounding"), "{:?}", wrong.decision);
 }
