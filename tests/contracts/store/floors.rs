@@ -132,9 +132,9 @@ contract! {
                 shop.store.take(conversation, "ops", None).await.unwrap();
             }
             shop.pass(shop.timing.floor_return - Duration::from_micros(1));
-            assert!(shop.store.expired_floors(10).await.unwrap().is_empty());
+            assert!(shop.expired_floors().await.is_empty());
             shop.pass(Duration::from_micros(1));
-            let expired = shop.store.expired_floors(10).await.unwrap();
+            let expired = shop.expired_floors().await;
             assert_eq!((expired.len(), expired[0].unclaimed), (1, !came));
             let word = shop.send(Author::Policy, "I am back");
             let words = if came { Vec::new() } else { vec![word.clone()] };
@@ -149,7 +149,7 @@ contract! {
         let (_, conversation) = shop.say(ANNA, "hello").await;
         shop.store.take(conversation, "ops", None).await.unwrap();
         shop.pass(shop.timing.floor_return);
-        let expired = shop.store.expired_floors(10).await.unwrap();
+        let expired = shop.expired_floors().await;
         shop.store.person_reply(conversation, "ops", &[shop.send(Author::Person, "still here")]).await.unwrap();
         assert!(!shop.store.expire_floor(&expired[0], &[]).await.unwrap());
         assert_eq!(shop.floor(conversation).await, Floor::Human);
