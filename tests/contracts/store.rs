@@ -34,8 +34,8 @@ use common::domain::{
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, Begun, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, ExpiredFloor, Finished,
-    NewDead, NewHandoff, NewSend, NextSend, Store,
+    Admission, Admitted, Begun, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, Finished, NewDead,
+    NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
@@ -263,32 +263,6 @@ impl Shop {
         self.store.commit(commit).await.unwrap().committed()
     }
 
-    /// A customer's message hands their conversation to people.
-    pub(super) async fn call(&self, from: &str, handoff: &NewHandoff) -> ConversationId {
-        let (event, conversation) = self.say(from, "a person, please").await;
-        let claim = self.claim_quiet(conversation).await;
-        let commit = Commit {
-            claim: &claim,
-            turn: TurnId::random(),
-            ends: &[(event, End::HandedOff, None)],
-            sends: &[self.send(Author::Policy, "somebody will come")],
-            dead: &[],
-            hold: false,
-            floor: Some(Floor::Queued),
-            handoff: Some(handoff),
-            heard: true,
-            outcome: "handed_off",
-            policy: "v1",
-            model: None,
-            locale: Some("en"),
-            started_at: claim.at,
-            trace: TraceContext::start(),
-            path: "[]",
-        };
-        self.store.commit(commit).await.unwrap().committed().expect("ours");
-        conversation
-    }
-
     /// Parks a message and holds what comes after it.
     pub(super) async fn park_and_hold(&self, claim: &Claimed, event: EventId) -> CommitOutcome {
         let letter = self.letter(claim, event);
@@ -385,12 +359,6 @@ impl Shop {
     pub(super) async fn send_state(&self, conversation: ConversationId, send: SendId) -> String {
         let sends = self.store.outbox_of(conversation).await.unwrap();
         sends.into_iter().find(|row| row.id == send).expect("a row").state
-    }
-
-    /// Floors that people have kept, or not come for, as long as the deployment's timing lets them.
-    pub(super) async fn expired_floors(&self) -> Vec<ExpiredFloor> {
-        let within = self.timing.floor_return;
-        self.store.expired_floors(within, within, 10).await.unwrap()
     }
 
     pub(super) async fn pending_count(&self, conversation: ConversationId) -> i64 {

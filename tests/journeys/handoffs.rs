@@ -146,7 +146,10 @@ async fn a_team_is_told_once_by_every_way_it_has(doors: Doors) {
 
     eventually("all four are known to have arrived", async || listed(&stack, id).await["told"] == "4 of 4").await;
     let row = listed(&stack, id).await;
-    assert_eq!((&row["team"], &row["priority"], &row["overdue"]), (&"front-desk".into(), &"medium".into(), &false.into()));
+    assert_eq!(
+        (&row["team"], &row["priority"], &row["overdue"]),
+        (&"front-desk".into(), &"medium".into(), &false.into())
+    );
     let told = (ends.system.replies().len(), ends.room.replies().len(), ends.mail.mails().len());
     assert_eq!(told, (1, 1, 1), "once each");
     for worker in &stack.workers {
@@ -211,7 +214,8 @@ async fn whoever_takes_it_reads_the_brief_and_the_customer_hears_a_word_once_unt
     let call = stack.model.calls().pop().expect("a call");
     let lines: Vec<&str> = call.lines.iter().map(|(_, text)| text.as_str()).collect();
     let story = lines.join("\n");
-    let parts = [QUESTION, "Are you there?", courtesy, "until six", "Thanks!", "A colleague (name not given)", "Sunday"];
+    let parts =
+        [QUESTION, "Are you there?", courtesy, "until six", "Thanks!", "A colleague (name not given)", "Sunday"];
     let places: Vec<_> =
         parts.iter().map(|part| story.find(part).unwrap_or_else(|| panic!("{part}: {story}"))).collect();
     assert!(places.is_sorted(), "in the order in which it came about: {story}");

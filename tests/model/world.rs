@@ -21,8 +21,8 @@ use worker::deliver::Deliveries;
 use worker::desk::Desk;
 use worker::dispatch::{Slot, Work};
 use worker::intake::Otherwise;
-use worker::pipeline::guardrails::Guardrails;
 use worker::notices::Notifiers;
+use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
 

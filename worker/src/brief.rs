@@ -133,7 +133,8 @@ fn bounded(text: &str) -> String {
 /// The assistant's own last words: whatever it has promised lately is among them.
 fn promised(story: &Story) -> Option<String> {
     let own = |line: &&Line| line.speaker == Speaker::Business(Author::Assistant);
-    let last: Vec<String> = story.lines.iter().rev().filter(own).take(PROMISED).map(|line| bounded(&line.text)).collect();
+    let last: Vec<String> =
+        story.lines.iter().rev().filter(own).take(PROMISED).map(|line| bounded(&line.text)).collect();
     let told = last.iter().rev().map(|text| format!("- {text}")).collect::<Vec<_>>().join("\n");
     (!last.is_empty()).then(|| format!("What the assistant has told them, and may have promised\n{told}"))
 }
@@ -157,7 +158,8 @@ mod tests {
     const ID: &str = "00000000-0000-0000-0000-000000000007";
 
     fn story() -> Story {
-        let said = |speaker, text: &str| Line { speaker, at: Micros::from_seconds(1_700_000_000), text: text.to_owned() };
+        let said =
+            |speaker, text: &str| Line { speaker, at: Micros::from_seconds(1_700_000_000), text: text.to_owned() };
         Story {
             source: SourceName::parse("whatsapp").unwrap(),
             party: Party {
@@ -179,10 +181,7 @@ mod tests {
         let policy = Policy::parse(&source, "test.toml").unwrap();
         let mut call = Call::because("asks-for-a-person");
         call.asked = true;
-        call.evidence = vec![
-            Evidence { event: None, rule: "asks-for-a-person".into(), reason: "phrase".into() };
-            2
-        ];
+        call.evidence = vec![Evidence { event: None, rule: "asks-for-a-person".into(), reason: "phrase".into() }; 2];
         let story = story();
         let matter = Matter {
             conversation: ID.parse().unwrap(),

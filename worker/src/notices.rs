@@ -102,7 +102,9 @@ fn notifier(notify: &Notify, channels: &Channels, config: &Config) -> Result<Arc
         NotifyWay::Whatsapp { source, to } => {
             let known = config.sources.get(source).ok_or_else(|| format!("there is no source '{source}'"))?;
             if known.provider != Provider::Whatsapp || known.phone_number_id.is_none() {
-                return Err(format!("the source '{source}' is no WhatsApp source with a phone_number_id to write from"));
+                return Err(format!(
+                    "the source '{source}' is no WhatsApp source with a phone_number_id to write from"
+                ));
             }
             let channel = channels.for_source(source).ok_or_else(|| format!("there is no source '{source}'"))?;
             Arc::new(mouth::Mouth::new(channel, to.clone()))

@@ -302,9 +302,15 @@ mod tests {
     fn every_notice_speaks_every_locale_and_an_unknown_locale_gets_the_default() {
         let policy = Policy::starter().unwrap();
         let unreadable = Notice::Unreadable(vec!["image".into(), "image".into(), "hologram".into()]);
-        let notices =
-            [Notice::Blocked, Notice::HandedOff, Notice::Failure, Notice::Holding, Notice::Returned,
-             Notice::Courtesy, unreadable];
+        let notices = [
+            Notice::Blocked,
+            Notice::HandedOff,
+            Notice::Failure,
+            Notice::Holding,
+            Notice::Returned,
+            Notice::Courtesy,
+            unreadable,
+        ];
         for notice in &notices {
             let texts: Vec<_> = ["en", "es", "pt"].map(|locale| policy.say(notice, locale)).into();
             assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('{')), "{texts:?}");

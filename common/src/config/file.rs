@@ -21,8 +21,8 @@ use super::{
 use crate::domain::{Provider, SourceName};
 use crate::steps::Faults;
 
-pub use notify::{Notify, NotifyWay};
 use notify::WrittenNotify;
+pub use notify::{Notify, NotifyWay};
 
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";

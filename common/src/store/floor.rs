@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{handoff, hold};
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
+use super::{handoff, hold};
 use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SendState, SourceName};
 
 /// What a take-over found.

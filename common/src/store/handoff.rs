@@ -11,7 +11,8 @@ use super::sql::{Row, Tx, args};
 use super::turn::{Commit, Position};
 use super::{Store, StoreError};
 use crate::domain::{
-    Call, ContactId, ConversationId, Evidence, HandoffId, Line, Micros, Party, Priority, Sla, SourceName, Speaker, TurnId,
+    Call, ContactId, ConversationId, Evidence, HandoffId, Line, Micros, Party, Priority, Sla, SourceName, Speaker,
+    TurnId,
 };
 use crate::seal::Keyring;
 

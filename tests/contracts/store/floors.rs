@@ -4,9 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Author, End, Floor};
-use common::store::{Begun, Finished, NextSend};
+use common::store::{Begun, ExpiredFloor, Finished, NextSend};
 
-use super::{ANNA, SENDING, contract};
+use super::{ANNA, SENDING, Shop, contract};
+
+impl Shop {
+    /// Floors that people have kept, or not come for, as long as the deployment's timing lets them.
+    pub(super) async fn expired_floors(&self) -> Vec<ExpiredFloor> {
+        let within = self.timing.floor_return;
+        self.store.expired_floors(within, within, 10).await.unwrap()
+    }
+}
 
 contract! {
     async fn a_take_over_supersedes_what_is_unsent_and_names_what_had_begun(shop) {

@@ -1,12 +1,11 @@
 //! Who is called is written down and told at least once, and what became of it is known: who came, when they answered,
 //! whether in time, and when the assistant was back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    Author, Call, Content, End, Event, Evidence, Floor, HandoffId, NoticeId, NoticeKind, NoticeState, Priority, Sla,
-    Speaker, Status, StatusUpdate, TurnId, WorkerId,
+    Author, Call, Content, ConversationId, End, Event, Evidence, Floor, HandoffId, NoticeId, NoticeKind, NoticeState,
+    Priority, Sla, Speaker, Status, StatusUpdate, TurnId, WorkerId,
 };
 use common::store::{Begun, Commit, NewHandoff, NewNotice, NextSend, Told};
 use common::trace::TraceContext;
@@ -31,6 +30,34 @@ pub(super) fn handoff(shop: &Shop, destinations: &[&str]) -> NewHandoff {
 fn notice(destination: &str, kind: NoticeKind) -> NewNotice {
     let body = "Anna waits: xylophone-marmalade".to_owned();
     NewNotice { id: NoticeId::random(), destination: destination.to_owned(), kind, body }
+}
+
+impl Shop {
+    /// A customer's message hands their conversation to people.
+    pub(super) async fn call(&self, from: &str, handoff: &NewHandoff) -> ConversationId {
+        let (event, conversation) = self.say(from, "a person, please").await;
+        let claim = self.claim_quiet(conversation).await;
+        let commit = Commit {
+            claim: &claim,
+            turn: TurnId::random(),
+            ends: &[(event, End::HandedOff, None)],
+            sends: &[self.send(Author::Policy, "somebody will come")],
+            dead: &[],
+            hold: false,
+            floor: Some(Floor::Queued),
+            handoff: Some(handoff),
+            heard: true,
+            outcome: "handed_off",
+            policy: "v1",
+            model: None,
+            locale: Some("en"),
+            started_at: claim.at,
+            trace: TraceContext::start(),
+            path: "[]",
+        };
+        self.store.commit(commit).await.unwrap().committed().expect("ours");
+        conversation
+    }
 }
 
 contract! {

@@ -27,7 +27,8 @@ impl Email {
         // The error may quote the URL, and with it the password.
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(server.expose())
             .map_err(|_| "server cannot be used: write it like smtps://user:password@host".to_owned())?;
-        let mailbox = |key: &str, text: &str| text.parse::<Mailbox>().map_err(|_| format!("{key} is no e-mail address"));
+        let mailbox =
+            |key: &str, text: &str| text.parse::<Mailbox>().map_err(|_| format!("{key} is no e-mail address"));
         Ok(Self {
             transport: transport.timeout(Some(timeout)).build(),
             from: mailbox("from", from)?,

@@ -122,6 +122,9 @@ mod tests {
 
     #[test]
     fn a_customers_words_call_nobody_in_a_room() {
-        assert_eq!(plain("<!channel> & <https://example.com|here>"), "&lt;!channel&gt; &amp; &lt;https://example.com|here&gt;");
+        assert_eq!(
+            plain("<!channel> & <https://example.com|here>"),
+            "&lt;!channel&gt; &amp; &lt;https://example.com|here&gt;"
+        );
     }
 }

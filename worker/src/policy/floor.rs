@@ -73,7 +73,8 @@ pub(super) fn read(written: &Written, problems: &mut Problems<'_>) -> FloorRules
     if let Some(window) = &written.courtesy_minutes
         && !(COURTESY_LEAST..=COURTESY_MOST).contains(window.get_ref())
     {
-        let reason = format!("'courtesy_minutes' must be {COURTESY_LEAST} to {COURTESY_MOST}; 'courtesy = false' is silence");
+        let reason =
+            format!("'courtesy_minutes' must be {COURTESY_LEAST} to {COURTESY_MOST}; 'courtesy = false' is silence");
         problems.at(&window.span(), reason);
     }
     if let Some(cooldown) = written.cooldown_minutes.as_ref().filter(|cooldown| *cooldown.get_ref() > COURTESY_MOST) {

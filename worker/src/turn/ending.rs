@@ -5,9 +5,7 @@ use std::time::Duration;
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
 use common::steps::{self, Step};
-use common::store::{
-    Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewHandoff, NewSend, Retry, StoreError,
-};
+use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewHandoff, NewSend, Retry, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
