@@ -19,6 +19,7 @@ mod dead_rehearsals; // what a replay would come to, without doing it
 mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
+mod handoffs; // who is called, told and reminded, and what the customer hears meanwhile
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
 mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated

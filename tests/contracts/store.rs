@@ -14,6 +14,7 @@ mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
+mod handoffs; // who is called is told, and answers in time or not
 mod holds; // what waits for a person, and for an outage to end
 mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment

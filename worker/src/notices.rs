@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::config::{Config, Notify, NotifyWay, Timing};
-use common::domain::{Micros, NoticeId, NoticeKind};
+use common::config::{Config, Notify, NotifyWay};
+use common::domain::{Micros, NoticeId, NoticeKind, Provider};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::store::{BegunNotice, NewNotice, StoreError, Told};
@@ -72,7 +72,7 @@ impl Notifiers {
     pub fn of(config: &Config, channels: &Channels) -> Result<Self, String> {
         let mut by_name = HashMap::new();
         for notify in &config.notify {
-            let notifier = notifier(notify, channels, &config.timing);
+            let notifier = notifier(notify, channels, config);
             by_name.insert(notify.name.clone(), notifier.map_err(|why| format!("notify '{}': {why}", notify.name))?);
         }
         Ok(Self { by_name, bell: Bell::new() })
@@ -91,15 +91,21 @@ impl Notifiers {
     }
 }
 
-fn notifier(notify: &Notify, channels: &Channels, timing: &Timing) -> Result<Arc<dyn Notifier>, String> {
-    let timeout = timing.send_timeout;
+fn notifier(notify: &Notify, channels: &Channels, config: &Config) -> Result<Arc<dyn Notifier>, String> {
+    let timeout = config.timing.send_timeout;
     Ok(match &notify.way {
         NotifyWay::Webhook { url, secret } => {
-            Arc::new(post::Webhook::new(&notify.name, url.clone(), secret.clone(), timeout))
+            Arc::new(post::Webhook::new(&notify.name, url.clone(), secret.clone(), timeout)?)
         }
         NotifyWay::Slack { url } => Arc::new(post::Slack::new(&notify.name, url, timeout)?),
         NotifyWay::Email { server, from, to } => Arc::new(email::Email::new(server, from, to, timeout)?),
         NotifyWay::Whatsapp { source, to } => {
+            let known = config.sources.get(source).ok_or_else(|| format!("there is no source '{source}'"))?;
+            if known.provider != Provider::Whatsapp || known.phone_number_id.is_none() {
+                return Err(format!(
+                    "the source '{source}' is no WhatsApp source with a phone_number_id to write from"
+                ));
+            }
             let channel = channels.for_source(source).ok_or_else(|| format!("there is no source '{source}'"))?;
             Arc::new(mouth::Mouth::new(channel, to.clone()))
         }

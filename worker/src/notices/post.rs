@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::config::{Secret, Source};
+use common::config::{Encoding, HmacAlgorithm, HmacConfig, KeyForm, Secret, Source};
 use common::domain::{Micros, Provider, SourceName};
 use common::providers;
 use common::signature::{self, Scheme};
@@ -20,17 +20,35 @@ pub(super) struct Webhook {
     name: String,
     url: Url,
     secret: Secret,
-    scheme: Option<Scheme>,
+    scheme: Scheme,
     timeout: Duration,
     http: Http,
 }
 
 impl Webhook {
-    pub(super) fn new(name: &str, url: Url, secret: Secret, timeout: Duration) -> Self {
-        let source = SourceName::parse("notice").map(|name| Source::bare(name, Provider::StandardWebhooks));
-        let scheme = source.ok().map(|source| providers::reply_scheme(&source));
-        Self { name: name.to_owned(), http: Http::towards(&url, timeout), url, secret, scheme, timeout }
+    pub(super) fn new(name: &str, url: Url, secret: Secret, timeout: Duration) -> Result<Self, String> {
+        let scheme = scheme(&secret)?;
+        signature::sign(&scheme, &secret, b"", "", Micros::wall()).map_err(|error| format!("secret {error}"))?;
+        Ok(Self { name: name.to_owned(), http: Http::towards(&url, timeout), url, secret, scheme, timeout })
     }
+}
+
+/// Standard Webhooks, by a secret as the specification writes it, or by any other text's own bytes.
+fn scheme(secret: &Secret) -> Result<Scheme, String> {
+    let name = SourceName::parse("notice").map_err(|error| error.to_string())?;
+    let mut source = Source::bare(name, Provider::StandardWebhooks);
+    if !["whsec_", "whsk_"].iter().any(|prefix| secret.expose().trim().starts_with(prefix)) {
+        source.hmac = Some(HmacConfig {
+            header: String::new(),
+            prefix: String::new(),
+            algorithm: HmacAlgorithm::Sha256,
+            encoding: Encoding::Base64,
+            signed: String::new(),
+            timestamp_header: None,
+            key: KeyForm::Text,
+        });
+    }
+    Ok(providers::reply_scheme(&source))
 }
 
 #[async_trait]
@@ -42,11 +60,8 @@ impl Notifier for Webhook {
         body["subject"] = message.subject.as_str().into();
         body["text"] = message.text.as_str().into();
         let (id, body) = (notice.id.to_string(), body.to_string());
-        let signed = self
-            .scheme
-            .as_ref()
-            .map(|scheme| signature::sign(scheme, &self.secret, body.as_bytes(), &id, Micros::wall()));
-        let Some(Ok(headers)) = signed else { return refused(RefusalClass::NotConfigured, "no_signing_secret") };
+        let signed = signature::sign(&self.scheme, &self.secret, body.as_bytes(), &id, Micros::wall());
+        let Ok(headers) = signed else { return refused(RefusalClass::NotConfigured, "no_signing_secret") };
         let headers = headers.into_iter().map(|(name, value)| (name.into(), Secret::new(value))).collect();
         let call = Call { url: self.url.clone(), headers, body, within: self.timeout, who: &self.name };
         match self.http.post(call).await {

@@ -162,3 +162,65 @@ fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems<'_>) {
         problems.at(&name.span(), format!("{what} is 1 to 64 letters, digits, '-', '_' and '.'"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::domain::Call;
+
+    use crate::policy::Policy;
+
+    const STARTER: &str = include_str!("../../../policies/shop.toml");
+
+    fn changed(from: &str, to: &str) -> Result<Policy, String> {
+        assert!(STARTER.contains(from), "'{from}' stands in the starter");
+        Policy::parse(&STARTER.replacen(from, to, 1), "test.toml").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_team_or_floor_that_cannot_work_is_refused_with_its_line_and_reason() {
+        for (from, to, reason) in [
+            (
+                "first_answer_minutes = 60",
+                "first_answer_minutes = 0",
+                "'first_answer_minutes' is 0; it must be more than 0",
+            ),
+            ("first_answer_minutes = 60", "", "'remind_minutes' needs 'first_answer_minutes'"),
+            ("reminders = 3", "reminders = 99", "'reminders' must be 0 to 24"),
+            ("lines = 6", "lines = 600", "'lines' must be 0 to 20"),
+            ("notify = []", "notify = [\"a b\"]", "a destination's name is 1 to 64"),
+            ("notify = []", "notifies = []", "unknown field `notifies`"),
+            ("contact = \"last4\"", "contact = \"half\"", "unknown variant `half`"),
+            ("[floor]", "[[team]]\nname = \"front-desk\"\n[floor]", "two teams are named 'front-desk'"),
+            ("courtesy_minutes = 60", "courtesy_minutes = 4", "'courtesy_minutes' must be 5 to 1440"),
+            ("cooldown_minutes = 30", "cooldown_minutes = 9999", "'cooldown_minutes' must be 0 to 1440"),
+            ("# idle_hours = 12", "idle_hours = -1.0", "'idle_hours' is -1; it must be more than 0"),
+        ] {
+            let text = changed(from, to).unwrap_err();
+            let line = 1 + STARTER[..STARTER.find(from).unwrap()].matches('\n').count();
+            let near = (line..line + 4).any(|line| text.contains(&format!("test.toml:{line}: ")));
+            assert!(text.contains(reason) && near, "{to}, line {line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_for_the_team_it_names_and_otherwise_for_the_first() {
+        let night =
+            "[[team]]\nname = \"night\"\nnext_step = \"wake\"\nnext_steps = { budget = \"raise the cap\" }\n\n[facts]";
+        let policy = changed("[facts]", night).unwrap();
+        let mut call = Call::because("budget");
+        assert_eq!(policy.team(&call).map(|team| team.name.as_str()), Some("front-desk"));
+        call.team = Some("night".to_owned());
+        let team = policy.team(&call).unwrap();
+        assert_eq!((team.name.as_str(), team.label.as_str()), ("night", "night"));
+        assert_eq!((team.next_step("budget"), team.next_step("other")), (Some("raise the cap"), Some("wake")));
+        call.team = Some("gone".to_owned());
+        assert_eq!(policy.team(&call).map(|team| team.name.as_str()), Some("front-desk"));
+    }
+
+    #[test]
+    fn silence_is_written_and_never_an_accident() {
+        assert!(Policy::starter().unwrap().floor().courtesy().is_some());
+        assert_eq!(changed("courtesy_minutes = 60", "courtesy = false").unwrap().floor().courtesy(), None);
+        assert!(changed("[texts.courtesy]", "[texts.courtesies]").unwrap_err().contains("'texts.courtesy' is missing"));
+    }
+}
