@@ -3,6 +3,7 @@
 //! A fixture is a fresh store with a clock that only the test moves: a file of its own for SQLite, a database of its
 //! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
+mod circumstances; // what a turn knows besides its texts
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up

@@ -407,4 +407,6 @@ fn drafted(stage: RuleStage, text: &str) -> (Cow<'_, str>, bool) {
 }
 
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
