@@ -19,6 +19,7 @@ mod dead_rehearsals; // what a replay would come to, without doing it
 mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
+mod handoffs; // who is called, told and reminded, and what the customer hears meanwhile
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
 mod known; // what is answered without the model, and what the model is told besides
 mod ledger; // what was accepted and then lost is missed, and named
@@ -32,3 +33,4 @@ mod snapshot; // the last hour in figures
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says
 mod statuses; // what a provider says became of a send
+mod triggers; // what calls a person without being asked for, and what waits

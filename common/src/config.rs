@@ -13,7 +13,7 @@ mod timing;
 mod urls;
 mod vars;
 
-pub use file::Config;
+pub use file::{Config, Notify, NotifyWay};
 pub use findings::{ConfigError, Findings, Mode, Problem};
 pub use keys::{Keys, QueueSecrets};
 pub use models::{ModelConfig, Protocol};

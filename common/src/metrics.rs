@@ -72,6 +72,15 @@ pub const BREAKER_OPENED: &str = "handrail_breaker_opened_total";
 pub const BREAKER_HELD: &str = "handrail_breaker_held";
 /// Conversations that wait until a person has dealt with a dead letter.
 pub const CONVERSATIONS_HELD: &str = "handrail_conversations_held";
+/// Conversations that were given to people. Label: `team`.
+pub const HANDOFFS: &str = "handrail_handoffs_total";
+/// Handoffs that stand so: open ones, and of the last day those answered in time or not. Label: `state` (`unclaimed`,
+/// `claimed`, `overdue`, `met`, `missed`).
+pub const HANDOFFS_NOW: &str = "handrail_handoffs";
+/// Tries to tell a team, by how they ended. Labels: `destination`, `outcome`.
+pub const NOTICES: &str = "handrail_notices_total";
+/// Notices on their way (`open`), and those of the last day that never arrived, for all we know (`failed`). Label: `state`.
+pub const NOTICES_NOW: &str = "handrail_notices";
 /// Whether a process is connected to the broker. Label: `purpose` (`publishing`, `consuming work`, …).
 pub const BROKER_CONNECTED: &str = "handrail_broker_connected";
 /// Connections to the broker that ended otherwise than by us. Label: `purpose`.

@@ -227,8 +227,10 @@ fn worker_failure(error: worker::StartError) -> Failure {
     match error {
         StartError::Store(error) => error.into(),
         StartError::Queue(error) => error.into(),
-        StartError::Policy(_) | StartError::Model(_) | StartError::Bind(..) | StartError::Metrics(_) => {
-            Failure::cannot_run(error.to_string())
-        }
+        StartError::Policy(_)
+        | StartError::Model(_)
+        | StartError::Notify(_)
+        | StartError::Bind(..)
+        | StartError::Metrics(_) => Failure::cannot_run(error.to_string()),
     }
 }

@@ -5,6 +5,7 @@
 
 mod answers; // what is said again, for a while
 mod budgets; // spend never passes a cap
+mod circumstances; // what a turn knows besides its texts
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
@@ -17,6 +18,7 @@ mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
+mod handoffs; // who is called is told, and answers in time or not
 mod holds; // what waits for a person, and for an outage to end
 mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
@@ -252,6 +254,8 @@ impl Shop {
             dead,
             hold: false,
             floor,
+            handoff: None,
+            heard: false,
             outcome: "answered",
             policy: "v1",
             model: None,
@@ -275,6 +279,8 @@ impl Shop {
             dead: &[letter],
             hold: true,
             floor: None,
+            handoff: None,
+            heard: false,
             outcome: "parked",
             policy: "v1",
             model: None,

@@ -22,6 +22,7 @@ use worker::desk::Desk;
 use worker::dispatch::{Slot, Work};
 use worker::intake::Otherwise;
 use worker::models::chain::{Chain, Link};
+use worker::notices::Notifiers;
 use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
@@ -217,6 +218,7 @@ impl World {
             chain: Chain::new(vec![Link::new(Arc::new(FakeModel(self.stage.clone())), "fake", None, None)])
                 .expect("one"),
             channels: Channels::new(HashMap::from([(source(), channel)])),
+            notifiers: Notifiers::default(),
             // Nobody listens: whatever a ring would begin, the schedule does.
             turns: bell::bell().0,
             deliveries: bell::bell().0,

@@ -4,15 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::domain::NoticeKind;
 use common::metrics as names;
 use common::queue::Queue;
 use common::shutdown::Stop;
-use common::store::StoreError;
+use common::store::{OverdueHandoff, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use tokio::time::MissedTickBehavior;
 
+use crate::brief::Matter;
 use crate::desk::Desk;
+use crate::notices;
 use crate::policy::{Notice, OnUnknown};
 
 /// How many rows one round of a chore looks at.
@@ -87,9 +90,29 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         if let Err(error) = desk.store.forget_budgets().await {
             tracing::warn!({ field::ERROR } = %error, "old budgets could not be forgotten");
         }
+        measure_handoffs(&desk).await;
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
         }
+    }
+}
+
+/// A store that is away measures nothing.
+async fn measure_handoffs(desk: &Desk) {
+    if let Ok(counts) = desk.store.handoff_counts().await {
+        for (state, count) in [
+            ("unclaimed", counts.unclaimed),
+            ("claimed", counts.claimed),
+            ("overdue", counts.overdue),
+            ("met", counts.met),
+            ("missed", counts.missed),
+        ] {
+            metrics::gauge!(names::HANDOFFS_NOW, "state" => state).set(count as f64);
+        }
+    }
+    if let Ok((open, failed)) = desk.store.notice_counts().await {
+        metrics::gauge!(names::NOTICES_NOW, "state" => "open").set(open as f64);
+        metrics::gauge!(names::NOTICES_NOW, "state" => "failed").set(failed as f64);
     }
 }
 
@@ -101,6 +124,7 @@ pub async fn round(desk: &Desk) -> Result<(), StoreError> {
     close_unknown_sends(desk).await?;
     return_floors(desk).await?;
     charge_lost_calls(desk).await?;
+    remind_teams(desk).await?;
     say_holding(desk).await
 }
 
@@ -134,8 +158,11 @@ async fn close_unknown_sends(desk: &Desk) -> Result<(), StoreError> {
 
 /// A customer who asked for a person is never stranded: the floor returns by itself, with a word where nobody came.
 async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
-    for floor in desk.store.expired_floors(ROUND).await? {
-        let guardrails = desk.guardrails();
+    let guardrails = desk.guardrails();
+    let rules = guardrails.policy().floor();
+    let within = desk.timing.floor_return;
+    let (unclaimed, idle) = (rules.unclaimed().unwrap_or(within), rules.idle().unwrap_or(within));
+    for floor in desk.store.expired_floors(unclaimed, idle, ROUND).await? {
         let locale = floor.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let source = desk.store.source_of(floor.conversation).await?;
         let word = guardrails.notice(&Notice::Returned, locale);
@@ -147,6 +174,49 @@ async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
             desk.deliveries.ring(floor.conversation, Duration::ZERO);
             desk.turns.ring(floor.conversation, Duration::ZERO);
         }
+    }
+    Ok(())
+}
+
+/// A first answer that is overdue is written down, and its team told again, in business time.
+async fn remind_teams(desk: &Desk) -> Result<(), StoreError> {
+    for handoff in desk.store.overdue_handoffs(ROUND).await? {
+        match remind(desk, &handoff).await {
+            Ok(()) => {}
+            // Nobody is left to be answered.
+            Err(StoreError::Erased) => drop(desk.store.forget_reminder(handoff.id).await?),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn remind(desk: &Desk, handoff: &OverdueHandoff) -> Result<(), StoreError> {
+    let guardrails = desk.guardrails();
+    let (policy, now) = (guardrails.policy(), desk.store.now().await?);
+    let team = policy.team(&handoff.call);
+    let again = team.filter(|team| handoff.reminders + 1 < i64::from(team.reminders)).and_then(|team| team.remind);
+    let next = again.map(|time| policy.hours().calendar().business_time_after(now, time));
+    let notices = match team.filter(|team| team.reminders > 0) {
+        Some(team) => {
+            let story = desk.store.story(handoff.conversation, team.lines).await?;
+            let matter = Matter {
+                conversation: handoff.conversation,
+                call: &handoff.call,
+                waiting_since: handoff.waiting_since,
+                due_at: handoff.due_at,
+                window: desk.channels.for_source(&story.source).and_then(|channel| channel.window()),
+                story: &story,
+                now,
+            };
+            notices::about(policy, team, NoticeKind::Overdue, &matter)
+        }
+        None => Vec::new(),
+    };
+    if desk.store.remind(handoff, next, &notices).await? {
+        tracing::warn!({ field::CONVERSATION } = %handoff.conversation, { field::OUTCOME } = "overdue",
+                       "a first answer is overdue");
+        desk.notifiers.ring();
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use common::trace::TraceContext;
 use crate::bell::Bell;
 use crate::channels::{self, Channels};
 use crate::models::chain::Chain;
+use crate::notices::Notifiers;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::{Approved, Guardrails};
 
@@ -30,6 +31,8 @@ pub struct Desk {
     pub chain: Chain,
     /// The ways to customers.
     pub channels: Channels,
+    /// The ways to teams.
+    pub notifiers: Notifiers,
     /// Who may call them, and who waits.
     pub outages: Outages,
     /// The protocol's constants.

@@ -3,10 +3,13 @@
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
 //! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
-//! [`rehearsal`] (a dead letter's replay, without doing it), [`reload`] (another policy while it runs).
+//! [`brief`] and [`notices`] (what teams are told), [`rehearsal`] (a dead letter's replay, without doing it), [`reload`]
+//! (another policy while it runs).
 
 mod accounts;
 pub mod bell;
+pub mod brief;
+pub mod calendar;
 pub mod channels;
 pub mod chores;
 pub mod config;
@@ -16,6 +19,7 @@ pub mod dispatch;
 mod http;
 pub mod intake;
 pub mod models;
+pub mod notices;
 pub mod outages;
 pub mod pipeline;
 pub mod policy;
@@ -32,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use common::config::Config;
+use common::config::{Config, Mode};
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
 use common::shutdown::{self, Hangups, Stop};
@@ -48,8 +52,10 @@ use crate::desk::Desk;
 use crate::dispatch::Dispatch;
 use crate::intake::Otherwise;
 use crate::models::chain::Chain;
+use crate::notices::Notifiers;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
+use crate::policy::Policy;
 use crate::turn::Turns;
 
 /// Unsettled deliveries at once: intake is quick, so a few keep it busy, and a dead worker gives few back.
@@ -68,6 +74,9 @@ pub enum StartError {
     /// No model, or one that cannot be spoken to.
     #[error("the model cannot be used: {0}")]
     Model(String),
+    /// A destination of notices.
+    #[error("{0}")]
+    Notify(String),
     /// The store.
     #[error("DATABASE_URL: {0}")]
     Store(#[from] StoreError),
@@ -123,6 +132,8 @@ impl Worker {
         for variant in guardrails.policy().variants().iter().filter(|variant| !variant.models.is_empty()) {
             drop(chain.of(&variant.models).map_err(unusable)?);
         }
+        let channels = Channels::of(&config.shared.sources, &timing);
+        let notifiers = notifiers(&config.shared, &channels, guardrails.policy())?;
         let (turn_bell, turn_ear) = bell::bell();
         let (delivery_bell, delivery_ear) = bell::bell();
         let consumers = [queue.consumer(Lane::Work, PREFETCH).await?, queue.consumer(Lane::Dead, DEAD_PREFETCH).await?];
@@ -140,7 +151,8 @@ impl Worker {
             policies: ArcSwap::from_pointee(guardrails),
             outages: Outages::new(&chain.names(), config.shared.sources.keys(), &timing),
             chain,
-            channels: Channels::of(&config.shared.sources, &timing),
+            channels,
+            notifiers,
             turns: turn_bell,
             deliveries: delivery_bell,
             dice: rand::random::<f64>,
@@ -183,6 +195,7 @@ impl Worker {
         let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        let notices = tokio::spawn(notices::run(desk.clone(), stop.clone()));
         tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
         if let Some(hangups) = self.hangups {
             tokio::spawn(reload::keep(desk.clone(), self.policy, hangups, stop.clone()));
@@ -200,7 +213,7 @@ impl Worker {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!({ field::WORKER } = %desk.worker, "worker drains");
         let drained = async {
-            for part in [intake, dead, turns, deliveries, gates] {
+            for part in [intake, dead, turns, deliveries, notices, gates] {
                 // An error means that the part panicked; what it held runs out by itself.
                 let _ended = part.await;
             }
@@ -219,6 +232,20 @@ impl Worker {
 /// The configured policy, ready to judge.
 fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
     reload::ready(config.policy.as_deref()).map_err(|error| StartError::Policy(error.to_string()))
+}
+
+/// The ways to teams. A destination that the policy names and the file does not describe tells nobody: in production the
+/// worker does not start.
+fn notifiers(config: &Config, channels: &Channels, policy: &Policy) -> Result<Notifiers, StartError> {
+    let notifiers = Notifiers::of(config, channels).map_err(StartError::Notify)?;
+    for name in notifiers.missing(policy) {
+        let why = format!("the policy notifies '{name}', which no [[notify]] in handrail.toml describes");
+        if config.mode == Mode::Production {
+            return Err(StartError::Notify(why));
+        }
+        tracing::warn!({ field::DESTINATION } = name, "{why}: its teams are not told");
+    }
+    Ok(notifiers)
 }
 
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, Keys, ModelConfig, Protocol, Source};
-use common::domain::{DeadState, End, Event, EventId, Floor, ReplayMode, SourceName};
+use common::domain::{Circumstances, DeadState, End, Event, EventId, Floor, ReplayMode, SourceName};
 use common::envelope::Envelope;
 use common::providers;
 use common::seal::Keyring;
@@ -255,13 +255,17 @@ impl Rehearsal {
         Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
     }
 
-    /// The conversation as a turn over it would hear it: with its earlier lines, if a rule compares with them.
+    /// The conversation as a turn over it would hear it: with what else is so and its earlier lines, if a rule asks.
     async fn talk(&self, scene: &Scene) -> Result<Talk, StoreError> {
         let earlier = match self.guardrails.looks_back() {
             true => self.store.scene_history(scene, crate::turn::EARLIER_LINES).await?,
             false => Vec::new(),
         };
-        Ok(judge::talk(&self.guardrails, scene.source.as_str(), &earlier))
+        let known = match self.guardrails.looks_around() {
+            true => self.store.scene_circumstances(scene).await?,
+            false => Circumstances::default(),
+        };
+        Ok(judge::talk(&self.guardrails, scene.source.as_str(), known, &earlier))
     }
 
     fn plan(&self, scene: &Scene, talk: &mut Talk) -> Option<Plan> {

@@ -61,6 +61,7 @@ fn put_in_force(desk: &Desk, guardrails: Guardrails, file: &str) -> &'static str
         tracing::info!({ field::FILE } = file, { field::POLICY } = to, "the policy is the one in force already");
         return "unchanged";
     }
+    desk.store.hold_after(guardrails.policy().held_classes());
     desk.policies.store(Arc::new(guardrails));
     tracing::info!(
         { field::FILE } = file,

@@ -4,6 +4,7 @@
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
 mod asking;
+mod calling;
 pub(crate) mod draft;
 mod ending;
 mod known;
@@ -13,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{EventId, Floor, Speaker, TurnId};
+use common::domain::{EventId, Floor, TurnId};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::steps::{self, Step};
@@ -21,6 +22,7 @@ use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use futures_util::FutureExt;
+use serde_json::json;
 use tracing::Instrument;
 
 use crate::desk::{Desk, until};
@@ -208,6 +210,9 @@ impl Turns {
         let Some(plan) = turn.screen_and_route() else {
             return turn.park(Class::Poison, "its body cannot be opened as a message").await;
         };
+        if let Some(wait) = plan.defer() {
+            return turn.put_off(wait).await;
+        }
         match plan.route() {
             Route::Assistant(questions) => {
                 let questions = questions.clone();
@@ -284,6 +289,7 @@ impl Turn<'_> {
         let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
+        let plan = if self.courtesy_is_due() { plan.courteous() } else { plan };
         for message in &pending {
             self.path.push(PathStep::screen(message, guardrails.policy().version()));
         }
@@ -292,18 +298,32 @@ impl Turn<'_> {
         Some(plan)
     }
 
-    /// Hears what was said before, if a rule compares with it.
+    /// Learns what rules ask about besides the texts, and hears what was said before, if one does.
     async fn look_back(&mut self) -> Result<(), StoreError> {
-        if !self.guardrails.looks_back() {
-            return Ok(());
+        if self.guardrails.looks_around() {
+            let first = self.taken.iter().map(|message| message.received_at).min().unwrap_or(self.claim.at);
+            let circumstances = self.desk.store.circumstances(self.claim, first).await?;
+            self.path.push(json!({ "step": "circumstances", "known": circumstances }));
+            self.talk = std::mem::take(&mut self.talk).under(circumstances);
         }
-        for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
-            match line.speaker {
-                Speaker::Customer => self.talk.said(&line.text),
-                Speaker::Business(_) => self.talk.told(&line.text),
+        if self.guardrails.looks_back() {
+            for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
+                self.talk.hear(&line);
             }
         }
         Ok(())
+    }
+
+    /// The contact writes faster than a rule lets us answer: everything pending waits together, so that nothing is lost,
+    /// answered twice or out of order, and no attempt is counted. The holding text says so to whoever waits long.
+    async fn put_off(self, wait: Duration) -> Result<Pass, StoreError> {
+        let at = self.desk.store.now().await? + wait;
+        self.desk.store.hand_back(self.claim, HandBack::Until(at)).await?;
+        self.desk.turns.ring(self.claim.conversation, wait);
+        metrics::counter!(names::TURNS, "outcome" => "put_off").increment(1);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!({ field::OUTCOME } = "put_off", { field::MILLIS } = millis, "a contact writes too fast");
+        Ok(Pass::Left(Exit::PutOff(at)))
     }
 
     /// The events of this turn.

@@ -1,5 +1,7 @@
 //! `handrail.toml`, and the sources that the environment implies without one; its models are read next door.
 
+mod notify;
+
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ use super::{
 use crate::domain::{Provider, SourceName};
 use crate::steps::Faults;
 
+use notify::WrittenNotify;
+pub use notify::{Notify, NotifyWay};
+
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
 
@@ -39,6 +44,8 @@ pub struct Config {
     pub sources: HashMap<SourceName, Source>,
     /// Models in order of preference.
     pub models: Vec<ModelConfig>,
+    /// Where teams can be reached.
+    pub notify: Vec<Notify>,
     /// The policy file; the compiled-in one without it.
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
@@ -58,6 +65,7 @@ struct Written {
     spool_max_bytes: Option<u64>,
     source: Vec<WrittenSource>,
     model: Vec<WrittenModel>,
+    notify: Vec<WrittenNotify>,
     timing: TimingTable,
 }
 
@@ -107,6 +115,7 @@ impl Config {
         let reader = &mut Reader { vars, room, findings };
         let sources = if file.is_some() { reader.sources(&written.source) } else { reader.implicit_sources() };
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
+        let notify = if room.sends() { reader.notify(&written.notify) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
         let faults = vars.parsed("HANDRAIL_FAULTS", Faults::default(), findings);
@@ -117,7 +126,7 @@ impl Config {
         if spool_max_bytes < SPOOL_LEAST {
             findings.problem("spool_max_bytes", format!("must be at least {SPOOL_LEAST}: room for one large event"));
         }
-        Self { mode, file, sources, models, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
+        Self { mode, file, sources, models, notify, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.

@@ -433,12 +433,13 @@ impl Store {
 }
 
 /// The floor rule of P6: an assistant's text needs the assistant's floor of the same epoch; the policy's own texts
-/// may still go out while nobody has come; a person's always.
+/// may still go out while nobody has come, and under a person's floor only if they were committed under that very one,
+/// as a word to a customer who waits for the person; a person's always.
 const fn may_begin(author: Author, row_epoch: i64, floor: Floor, epoch: i64) -> bool {
     match (author, floor) {
         (Author::Person, _) | (Author::Policy, Floor::Assistant | Floor::Queued) => true,
-        (Author::Assistant, Floor::Assistant) => row_epoch == epoch,
-        (Author::Assistant, Floor::Queued | Floor::Human) | (Author::Policy, Floor::Human) => false,
+        (Author::Assistant, Floor::Assistant) | (Author::Policy, Floor::Human) => row_epoch == epoch,
+        (Author::Assistant, Floor::Queued | Floor::Human) => false,
     }
 }
 
@@ -447,10 +448,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_floor_rule_lets_only_people_speak_while_a_person_holds_the_floor() {
+    fn the_floor_rule_lets_nothing_speak_under_a_persons_floor_that_was_committed_before_it() {
         for floor in [Floor::Assistant, Floor::Queued, Floor::Human] {
             assert!(may_begin(Author::Person, 0, floor, 9));
             assert_eq!(may_begin(Author::Policy, 0, floor, 9), floor != Floor::Human);
+            assert!(may_begin(Author::Policy, 9, floor, 9));
             assert_eq!(may_begin(Author::Assistant, 9, floor, 9), floor == Floor::Assistant);
             assert!(!may_begin(Author::Assistant, 8, floor, 9));
         }

@@ -35,6 +35,8 @@ pub struct SceneMessage {
     pub event_id: EventId,
     /// `dead`, or what it has come to since.
     pub state: String,
+    /// When the ingress had it.
+    pub received_at: Micros,
     /// What it said; `None` when it does not open.
     pub content: Option<Content>,
 }
@@ -50,14 +52,15 @@ impl Store {
         let row = self.main.read_maybe(sql, args![conversation.uuid()]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
         let key = self.contact_key(ContactId::from_uuid(row.get("contact_id")?)).await?;
-        let sql = "SELECT id, state, body FROM inbox WHERE kind = 'message' \
+        let sql = "SELECT id, state, received_at, body FROM inbox WHERE kind = 'message' \
                      AND (id = $1 OR turn_id = (SELECT turn_id FROM outbox WHERE id = $2)) \
                    ORDER BY received_at, instance, sequence";
         let values = args![letter.event_id.map(EventId::uuid), letter.send_id.map(crate::domain::SendId::uuid)];
         let mut messages = Vec::new();
         for row in self.main.read(sql, values).await? {
             let event_id = EventId::from_uuid(row.get("id")?);
-            messages.push(SceneMessage { event_id, state: row.get("state")?, content: content(&row, &key, event_id)? });
+            let (state, received_at) = (row.get("state")?, row.get("received_at")?);
+            messages.push(SceneMessage { event_id, state, received_at, content: content(&row, &key, event_id)? });
         }
         let source: String = row.get("source")?;
         Ok(Some(Scene {

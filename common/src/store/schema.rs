@@ -47,6 +47,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
     (
+        5,
+        "handoff",
+        include_str!("../../../migrations/store/sqlite/0005_handoff.sql"),
+        include_str!("../../../migrations/store/postgres/0005_handoff.sql"),
+    ),
+    (
         6,
         "money",
         include_str!("../../../migrations/store/sqlite/0006_money.sql"),

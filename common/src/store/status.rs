@@ -24,6 +24,12 @@ impl Store {
                 self.apply(tx, id, update.status, update.error.as_deref()).await?;
                 return Ok(Some(ConversationId::from_uuid(row.get("conversation_id")?)));
             }
+            let failed = (update.status == Status::Failed).then(|| update.error.as_deref().unwrap_or("failed"));
+            if let Some(error) = failed
+                && super::notice::failed_after_all(tx, id.uuid(), error).await?
+            {
+                return Ok(None);
+            }
         }
         for name in &names {
             let sql = "SELECT id, conversation_id FROM outbox WHERE provider_digest = $1 AND source = $2";

@@ -112,7 +112,8 @@ contract! {
         let commit = common::store::Commit {
             claim: &claim, turn: common::domain::TurnId::random(),
             ends: &[(event, End::Replied, None), (EventId::random(), End::Joined, None)],
-            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, outcome: "answered", policy: "v1",
+            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, handoff: None,
+            heard: false, outcome: "answered", policy: "v1",
             model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]", hits: &[],
         };
         assert!(shop.store.commit(commit).await.is_err());

@@ -63,6 +63,10 @@ contract! {
         let sender = shop.sender(conversation).await;
         let id = shop.begin(&sender).await;
         shop.finish(&sender, id, accepted(&format!("wamid.{ANNA}"))).await;
+        let mut handoff = super::handoffs::handoff(&shop, &["chat"]);
+        handoff.notices[0].body = SECRET.to_owned();
+        handoff.call.evidence[0].reason = SECRET.to_owned();
+        shop.call(BORIS, &handoff).await;
         shop.admit(&shop.status(None, &format!("wamid.{BORIS}"), common::domain::Status::Sent)).await;
         let unparsed = Event::Unparsed { problem: "not JSON".into(), raw: SECRET.as_bytes().to_vec() };
         shop.admit(&shop.arrival_by("shop", None, unparsed)).await;

@@ -4,8 +4,8 @@
 //!
 //! Every rule looks at the same original text, so their order cannot matter; a rule's time is linear in the text. Of
 //! the enforced rules that hit, the strongest decides: **a person asked for > block > handoff > redact > annotate >
-//! allow**; among equals the first in the file names itself. Every rule that ran leaves its result, shadow ones too.
-//! What a rule of kind `pii` redacts becomes a placeholder, which the approved draft gives back to the customer.
+//! allow**; among handoffs the most urgent, among equals the first in the file names itself. `defer` decides about no text:
+//! it puts the whole turn off, unless that hands off. Every rule that ran leaves its result, shadow ones too. What a rule of kind `pii` redacts becomes a placeholder, which the approved draft gives back to the customer.
 //!
 //! Neither type can be made elsewhere:
 //! ```compile_fail,E0451
@@ -36,14 +36,20 @@ mod engine;
 mod fixtures;
 mod length;
 mod matcher;
+mod mention;
 mod person;
+mod request;
 mod result;
 mod talk;
+mod temper;
+mod value;
 mod words;
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
-use common::domain::{Author, Call, Content};
+use common::domain::{Author, Call, Content, Evidence};
 
 pub use lens::Span;
 use lens::Views;
@@ -52,7 +58,7 @@ pub use talk::Talk;
 
 use crate::pipeline::llm::Draft;
 use crate::pipeline::notes::{self, Note};
-use crate::policy::{Expected, Notice, Policy, PolicyError, RuleStage};
+use crate::policy::{Action, Expected, Notice, Policy, PolicyError, RuleMode, RuleStage};
 use engine::{Engine, Judgement, Verdict};
 
 /// A customer's text that has passed the input rules (P5). Only this module makes one.
@@ -150,6 +156,8 @@ pub struct Screening {
     pub locale: Option<String>,
     /// What the customer is told if it goes no further.
     pub notice: Notice,
+    /// For how long the turn is better put off, unless it hands off.
+    pub defer: Option<Duration>,
 }
 
 /// What a customer sent, read as far as it can be.
@@ -253,6 +261,12 @@ impl Guardrails {
         self.input.looks_back() || self.output.looks_back()
     }
 
+    /// Whether they need to know what else is so when a turn begins.
+    #[must_use]
+    pub fn looks_around(&self) -> bool {
+        self.input.looks_around() || self.output.looks_around()
+    }
+
     /// Judges what a customer sent. Text that shows nothing is something that cannot be read.
     #[must_use]
     pub fn read(&self, content: &Content, talk: &mut Talk) -> Reading {
@@ -268,18 +282,19 @@ impl Guardrails {
     pub fn screen(&self, text: &str, talk: &mut Talk) -> Screening {
         let views = Views::of(text);
         let locale = self.policy.detect_in(views.plain()).map(str::to_owned);
-        let Judgement { verdict, edited, results } = self.input.judge(&views, locale.as_deref(), talk);
-        talk.said(text);
-        let notice = self.told(&verdict);
+        let judgement = self.input.judge(&views, locale.as_deref(), false, talk);
+        let Judgement { verdict, edited, results, defer } = judgement;
+        talk.heard(text, views.plain().clone());
+        let notice = self.told(&verdict, &results, talk);
         let outcome = match verdict {
             Verdict::Pass => {
                 let unmarked = !results.iter().any(|result| result.hit);
                 Outcome::Pass(Screened { text: edited, notes: notes::notes(&results, &self.policy), unmarked })
             }
             Verdict::Block { rule } => Outcome::Block { rule },
-            Verdict::Handoff { rule, asked } => Outcome::Handoff(self.call(&rule, asked)),
+            Verdict::Handoff { rule, asked } => Outcome::Handoff(self.call(&rule, asked, &results)),
         };
-        Screening { outcome, results, locale, notice }
+        Screening { outcome, results, locale, notice, defer }
     }
 
     /// A customer's earlier text as history: as [`Guardrails::screen`], but a handoff does not hide it, since it was
@@ -287,7 +302,7 @@ impl Guardrails {
     #[must_use]
     pub fn recall(&self, text: &str, talk: &mut Talk) -> Option<Screened> {
         let views = Views::of(text);
-        let judgement = self.input.judge(&views, self.policy.detect_in(views.plain()), talk);
+        let judgement = self.input.judge(&views, self.policy.detect_in(views.plain()), false, talk);
         (!judgement.blocked()).then_some(Screened { text: judgement.edited, notes: Vec::new(), unmarked: false })
     }
 
@@ -295,11 +310,12 @@ impl Guardrails {
     /// data come back in place of their placeholders when everything has been judged.
     #[must_use]
     pub fn approve(&self, draft: &Draft, locale: &str, talk: &mut Talk) -> Approval {
-        let views = Views::of(draft.text());
+        let (text, requested) = drafted(RuleStage::Output, draft.text());
+        let views = Views::of(&text);
         let told = self.policy.detect_in(views.plain());
-        let Judgement { verdict, edited, results } = self.output.judge(&views, told, talk);
+        let Judgement { verdict, edited, results, .. } = self.output.judge(&views, told, requested, talk);
         let locale = told.unwrap_or_else(|| self.policy.locale_or_default(locale));
-        let notice = self.told(&verdict);
+        let notice = self.told(&verdict, &results, talk);
         let decision = match verdict {
             Verdict::Pass if edited.trim().is_empty() => Decision::Refused { rule: "empty".to_owned() },
             Verdict::Pass => match talk.restore(edited.trim()) {
@@ -309,7 +325,7 @@ impl Guardrails {
                 None => Decision::Refused { rule: PLACEHOLDER.to_owned() },
             },
             Verdict::Block { rule } => Decision::Refused { rule },
-            Verdict::Handoff { rule, asked } => Decision::Handoff(self.call(&rule, asked)),
+            Verdict::Handoff { rule, asked } => Decision::Handoff(self.call(&rule, asked, &results)),
         };
         Approval { decision, results, notice }
     }
@@ -321,11 +337,14 @@ impl Guardrails {
             RuleStage::Input => &self.input,
             RuleStage::Output => &self.output,
         };
-        let views = Views::of(text);
+        let (text, requested) = drafted(stage, text);
+        let views = Views::of(&text);
         let locale = self.policy.detect_in(views.plain()).map(str::to_owned);
-        let Judgement { verdict, edited, results } = engine.judge(&views, locale.as_deref(), talk);
-        let notice = self.told(&verdict);
+        let judgement = engine.judge(&views, locale.as_deref(), requested, talk);
+        let Judgement { verdict, edited, results, defer } = judgement;
+        let notice = self.told(&verdict, &results, talk);
         let (outcome, rule) = match verdict {
+            Verdict::Pass | Verdict::Block { .. } if defer.is_some() => (Expected::Defer, None),
             Verdict::Pass => (Expected::Pass, None),
             Verdict::Block { rule } => (Expected::Block, Some(rule)),
             Verdict::Handoff { rule, .. } => (Expected::Handoff, Some(rule)),
@@ -335,22 +354,43 @@ impl Guardrails {
         Explanation { outcome, rule, text: edited, said, locale, results }
     }
 
-    /// Whom a rule calls.
-    fn call(&self, rule: &str, asked: bool) -> Call {
+    /// Whom a rule calls, what they are told, and what speaks for it: the rule, and the others that would have called.
+    fn call(&self, rule: &str, asked: bool, results: &[RuleResult]) -> Call {
+        let calls = |result: &&RuleResult| {
+            result.hit && result.mode == RuleMode::Enforce && result.action == Action::Handoff && result.rule != rule
+        };
+        let first = results.iter().find(|result| result.rule == rule);
+        let others = results.iter().filter(calls);
+        let evidence = first.into_iter().chain(others).map(|result| Evidence {
+            event: None,
+            rule: result.rule.clone(),
+            reason: result.reason.word(),
+        });
+        let evidence: Vec<Evidence> = evidence.collect();
         let known = self.policy.rules().iter().find(|known| known.name == rule);
         let (team, priority) = known.map(|rule| (rule.team.clone(), rule.priority)).unwrap_or_default();
-        Call { rule: rule.to_owned(), asked, team, priority }
+        let reason = evidence.first().map_or("", |evidence| evidence.reason.as_str());
+        let summary = known.map(|rule| self.policy.summary(rule, reason)).unwrap_or_default();
+        Call { asked, team, priority, summary, evidence, ..Call::because(rule) }
     }
 
     /// What the customer is told by a verdict that stops something: the rule's own reply, if it has one.
-    fn told(&self, verdict: &Verdict) -> Notice {
+    fn told(&self, verdict: &Verdict, results: &[RuleResult], talk: &Talk) -> Notice {
         let (rule, otherwise) = match verdict {
             Verdict::Pass => return Notice::Blocked,
             Verdict::Block { rule } => (rule, Notice::Blocked),
             Verdict::Handoff { rule, .. } => (rule, Notice::HandedOff),
         };
-        let replies = self.policy.rules().iter().any(|known| known.name == *rule && known.reply.is_some());
-        if replies { Notice::Stopped(rule.clone()) } else { otherwise }
+        if !self.policy.rules().iter().any(|known| known.name == *rule && known.reply.is_some()) {
+            return otherwise;
+        }
+        let reason = results.iter().find(|result| result.rule == *rule).map(|result| result.reason);
+        match (reason, talk.circumstances().at) {
+            (Some(reason @ (Reason::Closed | Reason::AfterCutoff)), Some(at)) => {
+                Notice::Closed { rule: rule.clone(), at, new: reason == Reason::AfterCutoff }
+            }
+            _ => Notice::Stopped(rule.clone()),
+        }
     }
 
     /// A text of the policy's own.
@@ -381,5 +421,18 @@ impl Guardrails {
     }
 }
 
+/// A text as the rules of a stage judge it: a draft without the mark by which its model asks for a person.
+fn drafted(stage: RuleStage, text: &str) -> (Cow<'_, str>, bool) {
+    match stage {
+        RuleStage::Input => (Cow::Borrowed(text), false),
+        RuleStage::Output => {
+            let (text, requested) = request::take(text);
+            (Cow::Owned(text), requested)
+        }
+    }
+}
+
+#[cfg(test)]
+mod shipped;
 #[cfg(test)]
 mod tests;

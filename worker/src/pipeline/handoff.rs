@@ -2,7 +2,7 @@
 //!
 //! | the burst | who answers | what is said | ends |
 //! |---|---|---|---|
-//! | the floor is a person's, or one was asked for before | the person | nothing: it was said when they were asked | all `handed_off` |
+//! | the floor is a person's, or one was asked for before | the person | now and then a courtesy ([`Plan::courteous`]) | all `handed_off` |
 //! | any message hands off | a person, from now on | one text | all `handed_off`: the person sees them all |
 //! | nothing for the model | the policy | a text for what was blocked, one for what is unreadable | `blocked`; `replied`, `joined` |
 //! | otherwise | the assistant | one answer, then the same texts in the same send | `blocked`; `replied`, `joined` |
@@ -10,7 +10,9 @@
 //! Of the messages that are answered, the newest is `replied` and the others are `joined` to it. A blocked message is
 //! `blocked` whatever becomes of its neighbours, unless a person takes them all.
 
-use common::domain::{Call, End, EventId, Floor};
+use std::time::Duration;
+
+use common::domain::{Call, End, EventId, Evidence, Floor};
 
 use super::guardrails::{Outcome, Reading, Screened};
 use crate::policy::Notice;
@@ -33,7 +35,7 @@ pub enum Route {
     Policy,
     /// A person is called: the floor becomes `queued`.
     Queue(Call),
-    /// A person is there or called already; nothing is said.
+    /// A person is there or called already.
     Person,
 }
 
@@ -53,6 +55,7 @@ pub struct Plan {
     notices: Vec<Notice>,
     locale: String,
     fates: Vec<(EventId, Fate)>,
+    defer: Option<Duration>,
 }
 
 impl Plan {
@@ -66,6 +69,12 @@ impl Plan {
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// For how long it is better put off: a plan that hands off never is.
+    #[must_use]
+    pub const fn defer(&self) -> Option<Duration> {
+        self.defer
     }
 
     /// The reply's locale.
@@ -111,11 +120,20 @@ impl Plan {
         plan
     }
 
+    /// The plan with a word to a customer who writes while people have the conversation, and has not heard one lately.
+    #[must_use]
+    pub fn courteous(mut self) -> Self {
+        if self.route == Route::Person {
+            self.notices = vec![Notice::Courtesy];
+        }
+        self
+    }
+
     /// The plan after something else than a message decided that a person must answer.
     #[must_use]
     pub fn handed_over(self, call: Call) -> Self {
         let fates = self.fates.into_iter().map(|(event_id, _)| (event_id, Fate::HandedOff)).collect();
-        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates }
+        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates, defer: None }
     }
 }
 
@@ -139,22 +157,31 @@ fn locale_of(pending: &Pending) -> Option<&str> {
     }
 }
 
-/// The handoff to name, and what is said: one that was asked for before any other.
+/// The handoff to name, and what is said: one that was asked for before any other, then the most urgent one, then the
+/// first. Whatever else would have called speaks for it too.
 fn handoff(pending: &[Pending]) -> Option<(Route, Notice)> {
     let found = pending.iter().filter_map(|message| match &message.reading {
         Reading::Text(screening) => match &screening.outcome {
-            Outcome::Handoff(call) => Some((call, &screening.notice)),
+            Outcome::Handoff(call) => Some((message.event_id, call, &screening.notice)),
             Outcome::Pass(_) | Outcome::Block { .. } => None,
         },
         Reading::Unreadable(_) => None,
     });
-    let (call, notice) = found.reduce(|first, next| if next.0.asked && !first.0.asked { next } else { first })?;
-    Some((Route::Queue(call.clone()), notice.clone()))
+    let mut calls: Vec<_> = found.collect();
+    // Stable, so that the first of equals stays first.
+    calls.sort_by_key(|(_, call, _)| std::cmp::Reverse((call.asked, call.priority)));
+    let (_, call, notice) = calls.first()?;
+    let of = |(event, call, _): &(EventId, &Call, &Notice)| {
+        let event = *event;
+        call.evidence.clone().into_iter().map(move |evidence| Evidence { event: Some(event), ..evidence })
+    };
+    let evidence = calls.iter().flat_map(of).collect();
+    Some((Route::Queue(Call { evidence, ..(*call).clone() }), (*notice).clone()))
 }
 
 fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
     let fates = pending.iter().map(|message| (message.event_id, Fate::HandedOff)).collect();
-    Plan { route, notices, locale, fates }
+    Plan { route, notices, locale, fates, defer: None }
 }
 
 fn to_assistant(pending: &[Pending], locale: String) -> Plan {
@@ -180,8 +207,13 @@ fn to_assistant(pending: &[Pending], locale: String) -> Plan {
         };
         fates.push((message.event_id, fate));
     }
+    let defer = pending.iter().filter_map(|message| match &message.reading {
+        Reading::Text(screening) => screening.defer,
+        Reading::Unreadable(_) => None,
+    });
+    let defer = defer.max();
     let route = if questions.is_empty() { Route::Policy } else { Route::Assistant(questions) };
-    Plan { route, notices: notices(stops, media), locale, fates }
+    Plan { route, notices: notices(stops, media), locale, fates, defer }
 }
 
 /// Each text once, in the order of what it answers.
@@ -201,10 +233,12 @@ fn unreadable(notices: &[Notice]) -> Vec<String> {
         Notice::Unreadable(media) => Some(media.clone()),
         Notice::Blocked
         | Notice::Stopped(_)
+        | Notice::Closed { .. }
         | Notice::HandedOff
         | Notice::Failure
         | Notice::Holding
-        | Notice::Returned => None,
+        | Notice::Returned
+        | Notice::Courtesy => None,
     };
     notices.iter().find_map(media).unwrap_or_default()
 }
@@ -301,9 +335,32 @@ mod tests {
             [vec![PERSON], vec![ASK, PERSON], vec![PERSON, ASK], vec![BAD, PERSON, PHOTO], vec![PERSON, PERSON]]
         {
             let plan = plan(Floor::Assistant, &burst);
-            assert_eq!(plan.route(), &Route::Queue(Call { asked: true, ..Call::because("asks-for-a-person") }));
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}: {:?}", plan.route()) };
+            assert_eq!((call.rule.as_str(), call.asked), ("asks-for-a-person", true), "{burst:?}");
+            let asks = burst.iter().position(|text| *text == PERSON).unwrap();
+            let first = Evidence { event: Some(event(asks)), rule: call.rule.clone(), reason: "asked".into() };
+            assert_eq!(call.evidence.first(), Some(&first), "{burst:?}");
             assert_eq!(plan.notices(), [Notice::HandedOff], "{burst:?}");
             assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_calls_the_asked_one_counts_then_the_most_urgent_then_the_first_and_all_of_them_speak() {
+        const ANGRY: &str = "THIS IS RIDICULOUS!!!";
+        const URGENT: &str = "it is urgent";
+        for (burst, rule) in [
+            ([ANGRY, URGENT, ASK], "urgent"),
+            ([URGENT, ANGRY, ASK], "urgent"),
+            ([URGENT, ANGRY, PERSON], "asks-for-a-person"),
+            ([ANGRY, "I want my money back", ASK], "angry"),
+            (["I want my money back", ANGRY, ASK], "complaint"),
+        ] {
+            let plan = plan(Floor::Assistant, &burst);
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}") };
+            assert_eq!((call.rule.as_str(), call.evidence[0].rule.as_str()), (rule, rule), "{burst:?}");
+            let calls = burst.iter().filter(|text| **text != ASK).count();
+            assert_eq!(call.evidence.len(), calls, "{burst:?}: {:?}", call.evidence);
         }
     }
 
@@ -315,6 +372,16 @@ mod tests {
                 assert_eq!((plan.route(), plan.notices()), (&Route::Person, &[][..]), "{burst:?}");
                 assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_courtesy_is_a_word_of_the_policys_to_whoever_is_with_people_and_to_nobody_else() {
+        let with_people = plan(Floor::Human, &[ASK, MORE]).courteous();
+        assert_eq!((with_people.route(), with_people.notices()), (&Route::Person, &[Notice::Courtesy][..]));
+        assert_eq!(ends(&with_people), [End::HandedOff; 2]);
+        for floor_of_the_assistants in [plan(Floor::Assistant, &[ASK]), plan(Floor::Assistant, &[PERSON])] {
+            assert_eq!(floor_of_the_assistants.clone().courteous(), floor_of_the_assistants);
         }
     }
 

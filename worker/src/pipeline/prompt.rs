@@ -51,6 +51,8 @@ pub enum PastLine {
     Customer(Screened),
     /// The business said it: assistant, policy or person.
     Business(String),
+    /// Nobody said it: what happened, in our own words.
+    Record(String),
 }
 
 impl PastLine {
@@ -58,13 +60,14 @@ impl PastLine {
         match self {
             Self::Customer(screened) => PromptLine::customer(screened),
             Self::Business(text) => PromptLine { role: Role::Business, text: text.clone() },
+            Self::Record(text) => PromptLine { role: Role::Business, text: format!("[For the record: {text}]") },
         }
     }
 
     fn tokens(&self) -> usize {
         match self {
             Self::Customer(screened) => tokens(screened.text()),
-            Self::Business(text) => tokens(text),
+            Self::Business(text) | Self::Record(text) => tokens(text),
         }
     }
 }
@@ -237,7 +240,7 @@ fn tell(system: &mut String, policy: &Policy, locale: &str, (history, pending): 
 fn asked(history: &[PastLine], pending: &[Screened]) -> String {
     let before = history.iter().rev().take(LINES_FOR_FACTS).map(|line| match line {
         PastLine::Customer(screened) => screened.text(),
-        PastLine::Business(text) => text,
+        PastLine::Business(text) | PastLine::Record(text) => text,
     });
     pending.iter().map(Screened::text).chain(before).collect::<Vec<_>>().join(" ")
 }

@@ -29,7 +29,7 @@ pub(super) struct Body<'a, 'p> {
     pub(super) problems: &'a mut Problems<'p>,
 }
 
-type Lists<'l> = [(&'l str, &'l PerLocale<Vec<String>>)];
+pub(super) type Lists<'l> = [(&'l str, &'l PerLocale<Vec<String>>)];
 
 impl Body<'_, '_> {
     pub(super) fn read(mut self, kind: KindName, table: DeTable<'_>) -> Option<RuleKind> {
@@ -40,10 +40,7 @@ impl Body<'_, '_> {
             KindName::Topic => self.topic(table)?,
             KindName::Injection => self.injection(table)?,
             KindName::Pii => self.pii(table)?,
-            KindName::Secrets => {
-                let Nothing {} = part(table, self.span, self.problems)?;
-                RuleKind::Secrets
-            }
+            KindName::Secrets => self.nothing(table, RuleKind::Secrets)?,
             KindName::Url => self.url(table)?,
             KindName::Language => self.language(table)?,
             KindName::Repeat => {
@@ -68,10 +65,22 @@ impl Body<'_, '_> {
                 RuleKind::Promise(rule)
             }
             KindName::Schema => self.schema(table)?,
+            KindName::Mention => self.mention(table)?,
+            KindName::Anger => self.anger(table)?,
+            KindName::Trouble => self.trouble(table)?,
+            KindName::Hours => self.hours(table)?,
+            KindName::Value => self.value(table)?,
+            KindName::Rate => self.rate(table)?,
+            KindName::Request => self.nothing(table, RuleKind::Request)?,
         })
     }
 
-    fn problem(&mut self, key: &str, reason: &str) {
+    fn nothing(&mut self, table: DeTable<'_>, kind: RuleKind) -> Option<RuleKind> {
+        let Nothing {} = part(table, self.span, self.problems)?;
+        Some(kind)
+    }
+
+    pub(super) fn problem(&mut self, key: &str, reason: &str) {
         self.problems.near(self.span, key, format!("'{}.{key}' {reason}", self.name));
     }
 
@@ -189,7 +198,7 @@ impl Body<'_, '_> {
         Some(RuleKind::Schema(rule))
     }
 
-    fn check_lists(&mut self, lists: &Lists<'_>, needed: bool) {
+    pub(super) fn check_lists(&mut self, lists: &Lists<'_>, needed: bool) {
         for (key, list) in lists {
             check_locales(self.problems, self.around.locales, (self.span, &format!("{}.{key}", self.name)), list);
             if needed && list.values().all(Vec::is_empty) {

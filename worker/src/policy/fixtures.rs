@@ -1,6 +1,9 @@
 //! What a policy expects of itself: texts, and what must become of them. They run whenever it is made ready; a policy
 //! that fails one does not start.
 
+use std::time::Duration;
+
+use common::domain::{Circumstances, Micros};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -17,6 +20,8 @@ pub enum Expected {
     Block,
     /// A person takes over.
     Handoff,
+    /// It is put off.
+    Defer,
 }
 
 /// One text and what must become of it.
@@ -34,6 +39,10 @@ pub struct Fixture {
     pub rule: Option<String>,
     /// The source it came from.
     pub channel: String,
+    /// What the customer had said before it, oldest first.
+    pub earlier: Vec<String>,
+    /// What else was so.
+    pub circumstances: Circumstances,
 }
 
 #[derive(Deserialize)]
@@ -47,13 +56,52 @@ pub(super) struct Written {
     rule: Option<Spanned<String>>,
     #[serde(default)]
     channel: String,
+    #[serde(default)]
+    earlier: Vec<String>,
+    #[serde(default)]
+    at: Option<Spanned<String>>,
+    #[serde(default)]
+    new: bool,
+    #[serde(default)]
+    failures: Option<Spanned<u32>>,
+    #[serde(default)]
+    messages_in_a_minute: Option<Spanned<u32>>,
+}
+
+/// What a fixture says of the world around its texts. What it counts happened just now.
+fn circumstances(written: &Written, problems: &mut Problems<'_>) -> Circumstances {
+    let at = written.at.as_ref().and_then(|at| {
+        let read = at.get_ref().parse::<jiff::Timestamp>();
+        if read.is_err() {
+            let form = "write it like \"2026-01-04T22:00:00-05:00\"";
+            problems.at(&at.span(), format!("'{:.40}' is no moment; {form}", at.get_ref()));
+        }
+        read.ok().map(|moment| Micros(moment.as_microsecond()))
+    });
+    let mut number = |key: &str, written: &Option<Spanned<u32>>, most: u32| {
+        let Some(number) = written else { return 0 };
+        if *number.get_ref() > most {
+            problems.at(&number.span(), format!("'{key}' is {}; it may be {most} at most", number.get_ref()));
+        }
+        (*number.get_ref()).min(most)
+    };
+    let failures = number("failures", &written.failures, 20);
+    let messages = number("messages_in_a_minute", &written.messages_in_a_minute, 1_000);
+    Circumstances {
+        at,
+        silent_for: (!written.new).then_some(Duration::ZERO),
+        failures: vec![Duration::ZERO; usize::try_from(failures).unwrap_or(0)],
+        arrivals: (0..messages).map(|each| Duration::from_secs(59) * each / messages).collect(),
+        ..Circumstances::default()
+    }
 }
 
 pub(super) fn read(written: Vec<Spanned<Written>>, rules: &[Rule], problems: &mut Problems<'_>) -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for group in written {
         let span = group.span();
-        let Written { texts, stage, outcome, rule, channel } = group.into_inner();
+        let circumstances = circumstances(group.get_ref(), problems);
+        let Written { texts, stage, outcome, rule, channel, earlier, .. } = group.into_inner();
         if texts.is_empty() {
             problems.at(&span, "a fixture without texts proves nothing");
         }
@@ -73,6 +121,8 @@ pub(super) fn read(written: Vec<Spanned<Written>>, rules: &[Rule], problems: &mu
             outcome,
             rule: rule.clone(),
             channel: channel.clone(),
+            earlier: earlier.clone(),
+            circumstances: circumstances.clone(),
         }));
     }
     fixtures

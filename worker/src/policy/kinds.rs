@@ -6,6 +6,7 @@ use lens::pii::PiiKind;
 use serde::{Deserialize, Serialize};
 
 use super::rule::{KindName, PerLocale};
+use super::triggers::{AngerRule, HoursRule, MentionRule, RateRule, TroubleRule, ValueRule};
 
 /// What a rule looks for.
 #[derive(Clone, Debug)]
@@ -38,6 +39,20 @@ pub enum RuleKind {
     Promise(PromiseRule),
     /// See [`KindName::Schema`].
     Schema(SchemaRule),
+    /// See [`KindName::Mention`].
+    Mention(Box<MentionRule>),
+    /// See [`KindName::Anger`].
+    Anger(Box<AngerRule>),
+    /// See [`KindName::Trouble`].
+    Trouble(TroubleRule),
+    /// See [`KindName::Hours`].
+    Hours(HoursRule),
+    /// See [`KindName::Value`].
+    Value(ValueRule),
+    /// See [`KindName::Rate`].
+    Rate(RateRule),
+    /// See [`KindName::Request`].
+    Request,
 }
 
 impl RuleKind {
@@ -59,6 +74,13 @@ impl RuleKind {
             Self::Leak(_) => KindName::Leak,
             Self::Promise(_) => KindName::Promise,
             Self::Schema(_) => KindName::Schema,
+            Self::Mention(_) => KindName::Mention,
+            Self::Anger(_) => KindName::Anger,
+            Self::Trouble(_) => KindName::Trouble,
+            Self::Hours(_) => KindName::Hours,
+            Self::Value(_) => KindName::Value,
+            Self::Rate(_) => KindName::Rate,
+            Self::Request => KindName::Request,
         }
     }
 }

@@ -28,6 +28,21 @@ pub(super) fn between(one: &Rule, other: &Rule) -> Option<String> {
             let both = one.kinds.iter().any(|kind| other.kinds.contains(kind));
             both.then(|| told("both look for the same kind of personal data".to_owned()))
         }
+        (RuleKind::Mention(one), RuleKind::Mention(other)) if one.all.is_empty() && other.all.is_empty() => {
+            shared(&one.any, &other.any).map(|word| told(format!("both look for '{word}'")))
+        }
+        // Groups are looked for together, so that a word of one may well be a word of another.
+        (RuleKind::Mention(_), RuleKind::Mention(_)) => None,
+        (RuleKind::Trouble(one), RuleKind::Trouble(other)) => {
+            let same = one.failures.is_some() == other.failures.is_some();
+            same.then(|| told("both count the same".to_owned()))
+        }
+        // Of two limits the higher one may call for more.
+        (RuleKind::Value(one), RuleKind::Value(other)) => {
+            let same = [(one.money, other.money), (one.quantity, other.quantity)];
+            let same = same.iter().any(|(one, other)| one.is_some() && one == other);
+            same.then(|| told("both have the same limit".to_owned()))
+        }
         (one, other) => (one.name() == other.name()).then(|| told("they are of one kind".to_owned())),
     }
 }

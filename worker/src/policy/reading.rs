@@ -18,7 +18,10 @@ use super::rule::PerLocale;
 use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, AfterRefusal, OnUnknown, Policy, Rule, budget, facts, faq, fixtures, prompts, rules};
+use super::{
+    AfterDead, AfterRefusal, FloorRules, Hours, OnUnknown, Policy, Rule, budget, facts, faq, fixtures, floor, hours,
+    prompts, rules, teams,
+};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -39,9 +42,15 @@ struct Written {
     #[serde(default)]
     variant: Vec<Spanned<prompts::WrittenVariant>>,
     budget: Option<Spanned<budget::Written>>,
+    #[serde(default)]
+    hours: Option<Spanned<hours::Written>>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
+    #[serde(default)]
+    floor: floor::Written,
+    #[serde(default)]
+    team: Vec<Spanned<teams::Written>>,
     #[serde(default)]
     fixture: Vec<Spanned<fixtures::Written>>,
 }
@@ -99,6 +108,7 @@ fn read_parts(source: &str, (file, path): (&str, Option<&Path>), problems: &mut 
     let mut written =
         Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
+    let hours = hours::read(written.hours.take(), written.assistant.locales.get_ref(), problems);
     let mut files = Files::beside(path);
     let locales = written.assistant.locales.get_ref();
     let locale = written.assistant.default_locale.get_ref();
@@ -108,15 +118,18 @@ fn read_parts(source: &str, (file, path): (&str, Option<&Path>), problems: &mut 
     let variants = prompts::variants(&written.variant, setting, &mut files, problems);
     let faqs = faq::read(&written.faq, (setting.name, locales), &facts, problems);
     let instructions = frame.as_ref().map_or("", Frame::instructions);
-    let around = Surroundings { locales, has_facts: !facts.all().is_empty(), instructions };
+    let around = Surroundings { locales, has_hours: hours.stated(), has_facts: !facts.all().is_empty(), instructions };
     let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
     let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
+    let (floor, teams) = (floor::read(&written.floor, problems), teams::read(&written.team, problems));
+    teams::check_called(&teams, &rules, &whole, problems);
     let cache = faq::cache(written.cache.as_ref(), problems);
     let form = prompts::form(written.answer.take(), problems);
-    let policy =
-        Parts { written: &written, rules, facts, frame: frame.unwrap_or_default(), variants, faqs }.assemble(problems);
+    let policy = Parts { written: &written, rules, hours, facts, frame: frame.unwrap_or_default(), variants, faqs }
+        .assemble(problems);
     let version = files.version(source);
-    Some(Policy { version, file: file.to_owned(), files: files.read(), fixtures, cache, form, ..policy })
+    let files = files.read();
+    Some(Policy { version, file: file.to_owned(), files, fixtures, cache, form, floor, teams, ..policy })
 }
 
 /// The prompt: written where the policy stands, or in a file.
@@ -170,6 +183,7 @@ fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
 struct Parts<'a> {
     written: &'a Written,
     rules: Vec<Rule>,
+    hours: Hours,
     facts: facts::FactTable,
     frame: Frame,
     variants: Vec<prompts::Variant>,
@@ -194,6 +208,7 @@ impl Parts<'_> {
             after_dead: after_dead(&self.written.after_dead, problems),
             spending: budget::read(self.written.budget.as_ref(), problems),
             facts: self.facts,
+            hours: self.hours,
             faqs: self.faqs,
             cache: faq::AnswerCache::default(),
             form: prompts::AnswerForm::default(),
@@ -206,6 +221,8 @@ impl Parts<'_> {
             file: String::new(),
             files: Vec::new(),
             fixtures: Vec::new(),
+            floor: FloorRules::default(),
+            teams: Vec::new(),
         }
     }
 }

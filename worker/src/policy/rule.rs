@@ -10,6 +10,7 @@ pub use super::kinds::{
     GroundingRule, InjectionRule, LanguageRule, LeakRule, LengthRule, PersonRule, PiiRule, PromiseRule, RepeatRule,
     RuleKind, SchemaFormat, SchemaRule, TopicRule, UrlRule, WordsRule,
 };
+pub use super::triggers::{AngerRule, HoursRule, MentionRule, RateRule, TroubleRule, ValueRule};
 
 /// Words, phrases or texts for each locale of the policy.
 pub type PerLocale<T> = BTreeMap<String, T>;
@@ -37,6 +38,8 @@ pub struct Rule {
     pub team: Option<String>,
     /// How soon they should answer.
     pub priority: Priority,
+    /// What they are told; may hold `{rule}`, `{reason}`, `{team}` and `{priority}`.
+    pub summary: Option<PerLocale<String>>,
     /// What it looks for.
     pub kind: RuleKind,
 }
@@ -91,6 +94,8 @@ pub enum Action {
     Annotate,
     /// The text goes on without what was found.
     Redact,
+    /// The turn is put off, unless it hands off: nothing is lost, and nothing answered out of order.
+    Defer,
     /// The text stops here, and the customer is told.
     Block,
     /// A person takes over.
@@ -166,11 +171,25 @@ pub enum KindName {
     Promise,
     /// A draft of the wrong form.
     Schema,
+    /// Something is spoken of.
+    Mention,
+    /// The customer is angry.
+    Anger,
+    /// Failures, or the same question again and again.
+    Trouble,
+    /// The business is closed.
+    Hours,
+    /// Much money, or a large quantity.
+    Value,
+    /// Too many messages in a minute.
+    Rate,
+    /// The model asks for a person.
+    Request,
 }
 
 impl KindName {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::Length,
         Self::Words,
         Self::Person,
@@ -185,7 +204,21 @@ impl KindName {
         Self::Leak,
         Self::Promise,
         Self::Schema,
+        Self::Mention,
+        Self::Anger,
+        Self::Trouble,
+        Self::Hours,
+        Self::Value,
+        Self::Rate,
+        Self::Request,
     ];
+
+    /// Whether it is a trigger: what happens in a conversation, and no fault of a text, so that people who have dealt
+    /// with it need not be called for it again at once.
+    #[must_use]
+    pub const fn is_trigger(self) -> bool {
+        matches!(self, Self::Mention | Self::Anger | Self::Trouble | Self::Hours | Self::Value)
+    }
 
     /// The actions that make sense for the kind at a stage; none where the kind has no place there.
     #[must_use]
@@ -197,10 +230,14 @@ impl KindName {
             (Self::Words | Self::Pii | Self::Secrets | Self::Url, Input | Output) | (Self::Promise, Output) => EDIT,
             (Self::Length | Self::Language | Self::Repeat, Input | Output) => STOP,
             (Self::Topic | Self::Injection, Input) => STOP,
+            (Self::Mention | Self::Anger | Self::Trouble | Self::Hours | Self::Value, Input) => STOP,
+            (Self::Rate, Input) => &[Action::Allow, Action::Defer, Action::Block, Action::Handoff],
+            (Self::Request, Output) => &[Action::Allow, Action::Annotate, Action::Handoff],
             (Self::Grounding | Self::Leak | Self::Schema, Output) => STOP,
             (Self::Person, Input) => &[Action::Allow, Action::Annotate, Action::Handoff],
             (Self::Person | Self::Topic | Self::Injection, Output) => &[],
-            (Self::Grounding | Self::Leak | Self::Promise | Self::Schema, Input) => &[],
+            (Self::Mention | Self::Anger | Self::Trouble | Self::Hours | Self::Value | Self::Rate, Output) => &[],
+            (Self::Grounding | Self::Leak | Self::Promise | Self::Schema | Self::Request, Input) => &[],
         }
     }
 }

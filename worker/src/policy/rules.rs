@@ -14,9 +14,16 @@ use super::error::Problems;
 use super::overlap;
 use super::reading::check_locales;
 use super::rule::{Action, KindName, OnError, PerLocale, Rule, RuleMode, RuleStage, Scope};
+use super::template::Template;
 
-const COMMON_KEYS: [&str; 11] =
-    ["name", "kind", "stage", "action", "mode", "channels", "locales", "sample", "on_error", "reply", "note"];
+const COMMON_KEYS: [&str; 14] = [
+    "name", "kind", "stage", "action", "mode", "channels", "locales", "sample", "on_error", "reply", "note", "team",
+    "priority", "summary",
+];
+/// What the reply of a rule of kind `hours` may hold.
+const REPLY_OF_HOURS: [&str; 1] = ["opens"];
+/// What a summary may hold.
+const SUMMARY: [&str; 4] = ["rule", "reason", "team", "priority"];
 
 #[derive(Deserialize)]
 struct Head {
@@ -38,6 +45,12 @@ struct Head {
     reply: Option<Spanned<PerLocale<String>>>,
     #[serde(default)]
     note: Option<Spanned<PerLocale<String>>>,
+    #[serde(default)]
+    team: Option<Spanned<String>>,
+    #[serde(default)]
+    priority: Option<Spanned<Priority>>,
+    #[serde(default)]
+    summary: Option<Spanned<PerLocale<String>>>,
 }
 
 impl Head {
@@ -51,6 +64,7 @@ impl Head {
 pub(super) struct Surroundings<'a> {
     pub(super) locales: &'a [String],
     pub(super) has_facts: bool,
+    pub(super) has_hours: bool,
     pub(super) instructions: &'a str,
 }
 
@@ -93,7 +107,7 @@ fn one(
         table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.get_ref().as_ref()));
     let head: Head = part(head, span, problems)?;
     let name = head.name.get_ref().clone();
-    if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+    if !is_name(&name) {
         problems.at(&head.name.span(), "a rule's name is 1 to 64 letters, digits, '-', '_' and '.'");
     }
     let Some(kind) = &head.kind else {
@@ -103,8 +117,9 @@ fn one(
     let kind_name = known_kind(kind, problems)?;
     check_action(kind_name, &head, problems);
     let scope = scope(&head, around.locales, problems);
-    let reply = reply(&head, around.locales, problems);
+    let reply = reply(&head, kind_name, around.locales, problems);
     let note = note(&head, around.locales, problems);
+    let summary = called(&head, around.locales, problems);
     let kind = Body { name: &name, span, around, problems }.read(kind_name, body)?;
     let rule = Rule {
         name,
@@ -115,8 +130,9 @@ fn one(
         on_error: head.on_error,
         reply,
         note,
-        team: None,
-        priority: Priority::default(),
+        team: head.team.map(Spanned::into_inner),
+        priority: head.priority.map(Spanned::into_inner).unwrap_or_default(),
+        summary,
         kind,
     };
     Some((rule, head.name.span()))
@@ -149,21 +165,58 @@ fn scope(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Scope 
     scope
 }
 
-fn reply(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option<PerLocale<String>> {
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+fn reply(head: &Head, kind: KindName, locales: &[String], problems: &mut Problems<'_>) -> Option<PerLocale<String>> {
     let reply = head.reply.as_ref()?;
-    let what = format!("{}.reply", head.name.get_ref());
-    check_locales(problems, locales, (&reply.span(), &what), reply.get_ref());
     if !matches!(head.action.get_ref(), Action::Block | Action::Handoff) {
-        problems.at(&reply.span(), format!("'{what}' would never be said: the rule neither blocks nor hands off"));
+        let name = head.name.get_ref();
+        problems
+            .at(&reply.span(), format!("'{name}.reply' would never be said: the rule neither blocks nor hands off"));
     }
-    for (locale, text) in reply.get_ref() {
-        match super::template::Template::parse(text, &[]) {
-            Ok(template) if template.is_blank() => problems.at(&reply.span(), format!("'{what}.{locale}' is empty")),
-            Ok(_) => {}
-            Err(reason) => problems.near(&reply.span(), text, format!("'{what}.{locale}' {reason}")),
+    let variables: &[&str] = if kind == KindName::Hours { &REPLY_OF_HOURS } else { &[] };
+    Some(texts((head, "reply"), reply, variables, locales, problems))
+}
+
+/// Whom the rule calls and what they are told make sense only where it calls somebody.
+fn called(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option<PerLocale<String>> {
+    let [team, priority, summary] = [
+        head.team.as_ref().map(Spanned::span),
+        head.priority.as_ref().map(Spanned::span),
+        head.summary.as_ref().map(Spanned::span),
+    ];
+    let calls = *head.action.get_ref() == Action::Handoff;
+    for (key, span) in [("team", team), ("priority", priority), ("summary", summary)] {
+        if let Some(span) = span.filter(|_| !calls) {
+            let name = head.name.get_ref();
+            problems.at(&span, format!("'{name}.{key}' would never be used: the rule does not hand off"));
         }
     }
-    Some(reply.get_ref().clone())
+    if let Some(team) = head.team.as_ref().filter(|team| !is_name(team.get_ref())) {
+        problems.at(&team.span(), "a team's name is 1 to 64 letters, digits, '-', '_' and '.'");
+    }
+    head.summary.as_ref().map(|summary| texts((head, "summary"), summary, &SUMMARY, locales, problems))
+}
+
+fn texts(
+    (head, key): (&Head, &str),
+    written: &Spanned<PerLocale<String>>,
+    variables: &[&str],
+    locales: &[String],
+    problems: &mut Problems<'_>,
+) -> PerLocale<String> {
+    let what = format!("{}.{key}", head.name.get_ref());
+    check_locales(problems, locales, (&written.span(), &what), written.get_ref());
+    for (locale, text) in written.get_ref() {
+        match Template::parse(text, variables) {
+            Ok(template) if template.is_blank() => problems.at(&written.span(), format!("'{what}.{locale}' is empty")),
+            Ok(_) => {}
+            Err(reason) => problems.near(&written.span(), text, format!("'{what}.{locale}' {reason}")),
+        }
+    }
+    written.get_ref().clone()
 }
 
 /// What the model is told by a rule that hits and lets the text go on.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use common::domain::{Content, End, EventId, Floor, Line};
+use common::domain::{Circumstances, Content, End, EventId, Floor, Line};
 use common::store::{PastTurn, Period, Store, StoreError};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -103,6 +103,8 @@ struct Material {
     source: String,
     floor: Floor,
     locale: Option<String>,
+    /// What was known besides the texts, as the turn wrote it down.
+    circumstances: Circumstances,
     messages: Vec<(EventId, Option<Content>)>,
     earlier: Vec<Line>,
     /// What may have given the answer's placeholders their data; empty where it has none.
@@ -185,6 +187,12 @@ impl Comparison<'_> {
             Some(asked) => self.store.past_answer(turn, &scene, asked).await?,
             None => None,
         };
+        let circumstances = match circumstances(&scene.path) {
+            None if self.old.looks_around() || self.new.looks_around() => {
+                return Ok(Opened::Not("no_circumstances", events, count));
+            }
+            known => known.unwrap_or_default(),
+        };
         let looks_back = self.old.looks_back() || self.new.looks_back();
         let lines = match answer.as_deref().is_some_and(has_placeholder) {
             true => HISTORY_LINES,
@@ -196,6 +204,7 @@ impl Comparison<'_> {
             source: turn.source.clone(),
             floor,
             locale,
+            circumstances,
             messages: scene.messages.into_iter().map(|message| (message.event_id, message.content)).collect(),
             earlier: lines[lines.len().saturating_sub(EARLIER_LINES)..].to_vec(),
             history: if answer.as_deref().is_some_and(has_placeholder) { lines } else { Vec::new() },
@@ -261,6 +270,12 @@ fn setting(path: &Value) -> Option<(Floor, Option<String>)> {
     Some((floor, route["locale"].as_str().map(str::to_owned)))
 }
 
+/// What was known besides the texts, where the policy of the time asked for it.
+fn circumstances(path: &Value) -> Option<Circumstances> {
+    let step = steps(path, "circumstances").next_back()?;
+    serde_json::from_value(step["known"].clone()).ok()
+}
+
 /// The model and the prompt whose answer the turn used.
 fn asked(path: &Value) -> Option<(&str, &str)> {
     let used = |step: &&Value| matches!(step["outcome"].as_str(), Some("answered" | "answered_cut" | "stored_answer"));
@@ -275,7 +290,7 @@ fn has_placeholder(answer: &str) -> bool {
 
 /// A turn under one policy; `None` when a message of it cannot be opened.
 fn judge_turn(guardrails: &Guardrails, material: &Material) -> Option<Judged> {
-    let mut talk = judge::talk(guardrails, &material.source, &material.earlier);
+    let mut talk = judge::talk(guardrails, &material.source, material.circumstances.clone(), &material.earlier);
     let messages = material.messages.iter().map(|(event, content)| (*event, content.as_ref()));
     let setting = (material.floor, material.locale.as_deref());
     let (pending, plan) = judge::plan(guardrails, messages, setting, &mut talk)?;

@@ -1,7 +1,7 @@
 //! How stored messages are judged: as a turn over them would judge them, under any policy, and without doing anything.
 //! The one way for a dead letter's rehearsal and for the comparison of two policies.
 
-use common::domain::{Content, EventId, Floor, Line, Speaker};
+use common::domain::{Circumstances, Content, EventId, Floor, Line, Speaker};
 
 use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan};
@@ -18,16 +18,12 @@ pub(super) struct Drafted {
     pub(super) rule: Option<String>,
 }
 
-/// A conversation on a source as its rules hear it: with its earlier lines, if a rule compares with them.
-pub(super) fn talk(guardrails: &Guardrails, source: &str, earlier: &[Line]) -> Talk {
-    let mut talk = Talk::on(source);
+/// A conversation on a source as its rules hear it: with what was known of it, and its earlier lines, if a rule compares
+/// with them.
+pub(super) fn talk(guardrails: &Guardrails, source: &str, known: Circumstances, earlier: &[Line]) -> Talk {
+    let mut talk = Talk::on(source).under(known);
     if guardrails.looks_back() {
-        for line in earlier {
-            match line.speaker {
-                Speaker::Customer => talk.said(&line.text),
-                Speaker::Business(_) => talk.told(&line.text),
-            }
-        }
+        earlier.iter().for_each(|line| talk.hear(line));
     }
     talk
 }
@@ -54,6 +50,7 @@ pub(super) fn recall(guardrails: &Guardrails, lines: &[Line], talk: &mut Talk) -
     let past = lines.iter().filter_map(|line| match line.speaker {
         Speaker::Customer => guardrails.recall(&line.text, talk).map(PastLine::Customer),
         Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
+        Speaker::Record => Some(PastLine::Record(line.text.clone())),
     });
     past.collect()
 }

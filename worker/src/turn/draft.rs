@@ -129,6 +129,7 @@ impl Turn<'_> {
             Speaker::Customer => guardrails.recall(&line.text, talk).map(PastLine::Customer),
             // What the customer was told back in clear goes to the model as they said it: as placeholders.
             Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
+            Speaker::Record => Some(PastLine::Record(line.text)),
         });
         Ok(past.collect())
     }

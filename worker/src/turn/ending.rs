@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
 use common::steps::{self, Step};
-use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewSend, Retry, StoreError};
+use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewHandoff, NewSend, Retry, StoreError};
 use common::telemetry::field;
 
 use super::path::{Exit, PathStep};
@@ -25,6 +25,8 @@ struct Ending<'a> {
     dead: Vec<NewDead>,
     hold: bool,
     floor: Option<common::domain::Floor>,
+    handoff: Option<NewHandoff>,
+    heard: bool,
     outcome: &'static str,
     model: Option<&'a str>,
     locale: &'a str,
@@ -43,7 +45,16 @@ impl Turn<'_> {
             self.path.push(PathStep::handoff(call));
         }
         let reply = self.guardrails.compose(answer, plan.notices(), plan.locale());
-        let purpose = if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome };
+        let purpose = match plan.route() {
+            Route::Person => "courtesy",
+            Route::Assistant(_) | Route::Policy | Route::Queue(_) => {
+                if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome }
+            }
+        };
+        let handoff = match plan.route() {
+            Route::Queue(call) => Some(self.calling(call).await?),
+            Route::Assistant(_) | Route::Policy | Route::Person => None,
+        };
         let sends = reply.map(|reply| self.desk.parts(&self.claim.source, &reply, purpose, self.trace));
         let ending = Ending {
             ends: plan.ends().into_iter().map(|(event, end)| (event, end, None)).collect(),
@@ -51,6 +62,8 @@ impl Turn<'_> {
             dead: Vec::new(),
             hold: false,
             floor: floor_after(plan.route()),
+            handoff,
+            heard: matches!(plan.route(), Route::Queue(_) | Route::Person),
             outcome,
             model,
             locale: plan.locale(),
@@ -76,6 +89,8 @@ impl Turn<'_> {
             dead,
             hold: guardrails.policy().after_dead(class) == AfterDead::Hold,
             floor: None,
+            handoff: None,
+            heard: false,
             outcome: "parked",
             model: None,
             locale: &locale,
@@ -202,6 +217,8 @@ impl Turn<'_> {
             dead: &ending.dead,
             hold: ending.hold,
             floor: ending.floor,
+            handoff: ending.handoff.as_ref(),
+            heard: ending.heard && !ending.sends.is_empty(),
             outcome: ending.outcome,
             policy: self.guardrails.policy().version(),
             model: ending.model,
@@ -219,6 +236,11 @@ impl Turn<'_> {
         steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
+        }
+        if let Some(handoff) = &ending.handoff {
+            let team = handoff.call.team.clone().unwrap_or_else(|| "none".to_owned());
+            metrics::counter!(names::HANDOFFS, "team" => team).increment(1);
+            self.desk.notifiers.ring();
         }
         self.report(&ending, committed.at);
         Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {

@@ -208,6 +208,8 @@ pub(super) enum Exit {
     Idle,
     /// A message that the pending ones name has not come in.
     AwaitsPredecessor(Micros),
+    /// The contact writes faster than a rule lets us answer.
+    PutOff(Micros),
     /// It failed, and will be tried again.
     Retried { class: Class, at: Micros },
     /// It failed, and its messages will be tried singly to find the culprit.
@@ -232,6 +234,7 @@ impl Exit {
         let (ending, class, again_at) = match self {
             Self::Idle => return None,
             Self::AwaitsPredecessor(at) => ("awaits_predecessor", "", Some(*at)),
+            Self::PutOff(at) => ("put_off", "", Some(*at)),
             Self::Retried { class, at } => ("retried", class.as_str(), Some(*at)),
             Self::OneByOne { class, at } => ("one_by_one", class.as_str(), Some(*at)),
             Self::Held { class, at } => ("held", class.as_str(), Some(*at)),

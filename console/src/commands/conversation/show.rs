@@ -65,6 +65,7 @@ fn said(line: &Line, reveal: bool) -> Value {
         Speaker::Business(Author::Assistant) => "assistant",
         Speaker::Business(Author::Policy) => "policy",
         Speaker::Business(Author::Person) => "person",
+        Speaker::Record => "record",
     };
     let text = if reveal { Value::from(line.text.as_str()) } else { Value::Null };
     json!({"at": line.at.to_string(), "who": who, "characters": line.text.chars().count(), "text": text})
@@ -105,7 +106,7 @@ fn turn(turn: &TurnView) -> Value {
 fn words(shown: &Value) -> String {
     let get = |key: &str| output::text(&shown[key]);
     let mut text = format!("conversation {}\nsource {}, floor {}", get("id"), get("source"), get("state"));
-    for (label, key) in [("held by", "floor_by"), ("until", "floor_until"), ("next try", "next_at")] {
+    for (label, key) in [("held by", "floor_by"), ("since", "floor_since"), ("next try", "next_at")] {
         if !shown[key].is_null() {
             text += &format!(", {label} {}", get(key));
         }

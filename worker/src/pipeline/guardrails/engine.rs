@@ -5,13 +5,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use common::domain::Priority;
 use lens::{Span, Views};
 
 use super::GuardrailError;
 use super::matcher::{Matcher, Subject};
 use super::result::{Found, Reason, RuleResult};
 use super::talk::Talk;
-use crate::policy::{Action, KindName, Policy, Rule, RuleMode, RuleStage};
+use crate::policy::{Action, KindName, Policy, Rule, RuleKind, RuleMode, RuleStage};
 
 /// What a redaction leaves in place of what it took.
 const REDACTED: &str = "***";
@@ -19,6 +20,8 @@ const REDACTED: &str = "***";
 const MOST_SPANS: usize = 16;
 /// Rules take microseconds; one that takes this long has met something that it was not made for.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// The weight of a person who was asked for.
+const ASKED: u8 = 5;
 
 #[derive(Debug)]
 struct Ready {
@@ -39,6 +42,22 @@ impl Ready {
         let here = scope.channels.is_empty() || scope.channels.iter().any(|known| known == channel);
         let spoken = scope.locales.is_empty() || locale.is_none_or(|locale| scope.locales.iter().any(|l| l == locale));
         here && spoken && (scope.sample >= 1.0 || share(&self.rule.name, text) < scope.sample)
+    }
+
+    /// Whether it calls people who need not come for the same thing again at once.
+    fn cools_down(&self) -> bool {
+        self.rule.kind.name().is_trigger() && self.rule.action == Action::Handoff
+    }
+
+    /// Whether people have just given the conversation back and were called as urgently then; a more urgent call is
+    /// heard, and so is one of its own failing.
+    fn is_cooling(&self, found: &Found, talk: &Talk, cooldown: Duration) -> bool {
+        let known = talk.circumstances();
+        found.hit
+            && self.cools_down()
+            && !matches!(found.reason, Reason::Failed | Reason::Overran)
+            && known.returned.is_some_and(|ago| ago < cooldown)
+            && known.returned_from.is_none_or(|before| self.rule.priority <= before)
     }
 
     /// What it finds, and what follows from that.
@@ -81,23 +100,26 @@ impl Ready {
                 Some(talk.vault().placeholder(*of, &text[span.start..span.end]))
             }
             (Action::Redact, _) => Some(REDACTED.to_owned()),
-            (Action::Allow | Action::Annotate | Action::Block | Action::Handoff, _) => None,
+            (Action::Allow | Action::Annotate | Action::Defer | Action::Block | Action::Handoff, _) => None,
         };
         let each = found.spans.iter().enumerate();
         each.filter_map(|(at, span)| instead(at, *span, talk).map(|instead| (*span, instead))).collect()
     }
 }
 
-/// Its place in the order of precedence.
-const fn weight(action: Action, kind: KindName, reason: Reason) -> u8 {
+/// Its place in the order of precedence; of several calls, the more urgent one.
+fn weight(action: Action, rule: &Rule, reason: Reason) -> (u8, Priority) {
     match action {
         // One that was asked for, and not one that follows from a failure.
-        Action::Handoff if matches!((kind, reason), (KindName::Person, Reason::Asked)) => 5,
-        Action::Block => 4,
-        Action::Handoff => 3,
-        Action::Redact => 2,
-        Action::Annotate => 1,
-        Action::Allow => 0,
+        Action::Handoff if matches!((rule.kind.name(), reason), (KindName::Person, Reason::Asked)) => {
+            (ASKED, rule.priority)
+        }
+        Action::Block => (4, Priority::Low),
+        Action::Handoff => (3, rule.priority),
+        Action::Redact => (2, Priority::Low),
+        Action::Annotate => (1, Priority::Low),
+        // Putting off is no verdict about a text.
+        Action::Allow | Action::Defer => (0, Priority::Low),
     }
 }
 
@@ -125,6 +147,8 @@ pub(super) struct Judgement {
     pub(super) verdict: Verdict,
     pub(super) edited: String,
     pub(super) results: Vec<RuleResult>,
+    /// For how long the turn is put off, unless it hands off.
+    pub(super) defer: Option<Duration>,
 }
 
 impl Judgement {
@@ -140,51 +164,74 @@ impl Judgement {
 pub(super) struct Engine {
     stage: RuleStage,
     rules: Vec<Ready>,
+    cooldown: Duration,
 }
 
 impl Engine {
     pub(super) fn new(policy: &Policy, stage: RuleStage) -> Result<Self, GuardrailError> {
         let on = policy.rules().iter().filter(|rule| rule.stage == stage && rule.mode != RuleMode::Off);
         let rules = on.map(|rule| Ready::new(rule, policy)).collect::<Result<_, _>>()?;
-        Ok(Self { stage, rules })
+        Ok(Self { stage, rules, cooldown: policy.floor().cooldown() })
     }
 
     /// Whether any of its rules compares a text with earlier ones.
     pub(super) fn looks_back(&self) -> bool {
-        self.rules.iter().any(|ready| ready.rule.kind.name() == KindName::Repeat)
+        self.rules.iter().any(|ready| match &ready.rule.kind {
+            RuleKind::Repeat(_) => true,
+            RuleKind::Mention(rule) => rule.window > 0,
+            RuleKind::Anger(rule) => rule.window > 0,
+            RuleKind::Trouble(rule) => rule.repeats.is_some(),
+            _ => false,
+        })
     }
 
-    pub(super) fn judge(&self, views: &Views<'_>, locale: Option<&str>, talk: &mut Talk) -> Judgement {
+    /// Whether any of its rules asks what else is known of a turn.
+    pub(super) fn looks_around(&self) -> bool {
+        self.rules.iter().any(|ready| {
+            let kind = ready.rule.kind.name();
+            matches!(kind, KindName::Hours | KindName::Rate | KindName::Trouble) || ready.cools_down()
+        })
+    }
+
+    /// Judges a text; `requested` is whether the model that drafted it asks for a person.
+    pub(super) fn judge(&self, views: &Views<'_>, locale: Option<&str>, requested: bool, talk: &mut Talk) -> Judgement {
         let text = views.original();
         let mut results = Vec::with_capacity(self.rules.len());
         let mut edits: Vec<(Span, String)> = Vec::new();
-        let mut decided: Option<(&Ready, Action, u8)> = None;
+        let mut decided: Option<(&Ready, Action, (u8, Priority))> = None;
+        let mut defer: Option<Duration> = None;
         for ready in &self.rules {
             if !ready.looks(text, locale, talk.channel()) {
                 continue;
             }
-            let (found, action, micros) = ready.judge(&Subject { views, talk, stage: self.stage });
+            let (mut found, action, micros) = ready.judge(&Subject { views, talk, stage: self.stage, requested });
+            if ready.is_cooling(&found, talk, self.cooldown) {
+                found = Found::nothing(Reason::CoolingDown);
+            }
             results.push(ready.result(&found, action, micros));
             if !found.hit || ready.rule.mode != RuleMode::Enforce {
                 continue;
             }
             edits.extend(ready.edits(&found, action, text, talk));
-            let weight = weight(action, ready.rule.kind.name(), found.reason);
+            if action == Action::Defer {
+                defer = defer.max(found.defer);
+            }
+            let weight = weight(action, &ready.rule, found.reason);
             if decided.is_none_or(|(_, _, strongest)| weight > strongest) {
                 decided = Some((ready, action, weight));
             }
         }
-        Judgement { verdict: verdict(decided), edited: apply(text, edits), results }
+        Judgement { verdict: verdict(decided), edited: apply(text, edits), results, defer }
     }
 }
 
-fn verdict(decided: Option<(&Ready, Action, u8)>) -> Verdict {
-    let Some((ready, action, weight)) = decided else { return Verdict::Pass };
+fn verdict(decided: Option<(&Ready, Action, (u8, Priority))>) -> Verdict {
+    let Some((ready, action, (weight, _))) = decided else { return Verdict::Pass };
     let rule = ready.rule.name.clone();
     match action {
-        Action::Allow | Action::Annotate | Action::Redact => Verdict::Pass,
+        Action::Allow | Action::Annotate | Action::Redact | Action::Defer => Verdict::Pass,
         Action::Block => Verdict::Block { rule },
-        Action::Handoff => Verdict::Handoff { rule, asked: weight == 5 },
+        Action::Handoff => Verdict::Handoff { rule, asked: weight == ASKED },
     }
 }
 
@@ -221,8 +268,9 @@ mod tests {
         let policy = Policy::starter().unwrap();
         let mut rule = policy.rules()[0].clone();
         (rule.on_error, rule.mode) = (on_error, mode);
-        let engine = Engine { stage: RuleStage::Input, rules: vec![Ready { rule, matcher }] };
-        engine.judge(&Views::of("hello"), None, &mut Talk::default())
+        let rules = vec![Ready { rule, matcher }];
+        let engine = Engine { stage: RuleStage::Input, rules, cooldown: Duration::ZERO };
+        engine.judge(&Views::of("hello"), None, false, &mut Talk::default())
     }
 
     #[test]

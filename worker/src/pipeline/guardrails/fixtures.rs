@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use lens::Views;
 
 use super::engine::Verdict;
-use super::{Guardrails, Reason, RuleResult, Talk};
+use super::{Guardrails, Reason, RuleResult, Talk, drafted};
 use crate::policy::{Expected, Fixture, PolicyError, PolicyProblem, RuleMode, RuleStage};
 
 /// Runs every fixture.
@@ -33,7 +33,7 @@ pub(super) fn hold(guardrails: &Guardrails) -> Result<(), PolicyError> {
 fn ungrounded(guardrails: &Guardrails, text: &str) -> Option<String> {
     let views = Views::of(text);
     let locale = guardrails.policy.detect_in(views.plain());
-    let judgement = guardrails.output.judge(&views, locale, &mut Talk::default());
+    let judgement = guardrails.output.judge(&views, locale, false, &mut Talk::default());
     let loose =
         |result: &RuleResult| result.hit && result.mode == RuleMode::Enforce && result.reason == Reason::Ungrounded;
     judgement.results.into_iter().find(loose).map(|result| result.rule)
@@ -45,10 +45,14 @@ fn judge(guardrails: &Guardrails, fixture: &Fixture) -> Option<String> {
         RuleStage::Input => &guardrails.input,
         RuleStage::Output => &guardrails.output,
     };
-    let views = Views::of(&fixture.text);
+    let mut talk = Talk::on(&fixture.channel).under(fixture.circumstances.clone());
+    fixture.earlier.iter().for_each(|line| talk.said(line));
+    let (text, requested) = drafted(fixture.stage, &fixture.text);
+    let views = Views::of(&text);
     let locale = guardrails.policy.detect_in(views.plain());
-    let judgement = engine.judge(&views, locale, &mut Talk::on(&fixture.channel));
+    let judgement = engine.judge(&views, locale, requested, &mut talk);
     let (outcome, by) = match &judgement.verdict {
+        Verdict::Pass | Verdict::Block { .. } if judgement.defer.is_some() => (Expected::Defer, None),
         Verdict::Pass => (Expected::Pass, None),
         Verdict::Block { rule } => (Expected::Block, Some(rule.as_str())),
         Verdict::Handoff { rule, .. } => (Expected::Handoff, Some(rule.as_str())),
@@ -63,7 +67,7 @@ fn judge(guardrails: &Guardrails, fixture: &Fixture) -> Option<String> {
     }
     let rule = fixture.rule.as_deref()?;
     let decided = match outcome {
-        Expected::Pass => judgement.results.iter().any(|result| result.rule == rule && result.hit),
+        Expected::Pass | Expected::Defer => judgement.results.iter().any(|result| result.rule == rule && result.hit),
         Expected::Block | Expected::Handoff => by == Some(rule),
     };
     (!decided)
@@ -84,5 +88,6 @@ const fn word(outcome: Expected) -> &'static str {
         Expected::Pass => "pass",
         Expected::Block => "block",
         Expected::Handoff => "hand off",
+        Expected::Defer => "be put off",
     }
 }

@@ -1,5 +1,7 @@
 //! One matcher for each kind of rule, made ready once.
 
+use std::time::Duration;
+
 use aho_corasick::BuildError;
 use lens::claims::{self, Facts};
 use lens::leak::Shingles;
@@ -7,11 +9,21 @@ use lens::topic::{Lesson, Topic};
 use lens::{Views, injection, language, pii, secrets, url, words_of};
 
 use super::length;
+use super::mention::Mention;
 use super::person::Person;
 use super::result::{Found, Reason};
 use super::talk::Talk;
+use super::temper::{self, Anger};
+use super::value::Value;
 use super::words::{Promise, Words};
-use crate::policy::{Faq, LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule};
+use crate::calendar::Calendar;
+use crate::policy::{
+    Faq, HoursRule, LengthRule, PiiRule, Policy, RateRule, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule,
+    TopicRule, TroubleRule,
+};
+
+/// What a rate is counted over.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is judged, and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +31,8 @@ pub(super) struct Subject<'a> {
     pub(super) views: &'a Views<'a>,
     pub(super) talk: &'a Talk,
     pub(super) stage: RuleStage,
+    /// Whether the model asks for a person.
+    pub(super) requested: bool,
 }
 
 /// A rule's kind, ready to run.
@@ -59,6 +73,16 @@ pub(super) enum Matcher {
     },
     Promise(Promise),
     Schema(SchemaRule),
+    Mention(Box<Mention>),
+    Anger(Box<Anger>),
+    Trouble(TroubleRule),
+    Hours {
+        rule: HoursRule,
+        calendar: Box<Calendar>,
+    },
+    Value(Box<Value>),
+    Rate(RateRule),
+    Request,
     #[cfg(test)]
     Panics,
     #[cfg(test)]
@@ -94,6 +118,15 @@ impl Matcher {
             }
             RuleKind::Promise(promise) => Self::Promise(Promise::new(promise)?),
             RuleKind::Schema(schema) => Self::Schema(schema.clone()),
+            RuleKind::Mention(mention) => Self::Mention(Box::new(Mention::new(mention)?)),
+            RuleKind::Anger(anger) => Self::Anger(Box::new(Anger::new(anger)?)),
+            RuleKind::Trouble(trouble) => Self::Trouble(trouble.clone()),
+            RuleKind::Hours(hours) => {
+                Self::Hours { rule: hours.clone(), calendar: Box::new(policy.hours().calendar().clone()) }
+            }
+            RuleKind::Value(value) => Self::Value(Box::new(Value::new(value)?)),
+            RuleKind::Rate(rate) => Self::Rate(rate.clone()),
+            RuleKind::Request => Self::Request,
         })
     }
 
@@ -136,6 +169,14 @@ impl Matcher {
                     Found::at(Reason::Malformed, Vec::new())
                 }
             }
+            Self::Mention(mention) => mention.judge(views.plain(), subject.talk.lately()),
+            Self::Anger(anger) => anger.judge(text, views.plain(), subject.talk.lately()),
+            Self::Trouble(rule) => trouble(rule, subject),
+            Self::Hours { rule, calendar } => hours(rule, calendar, subject.talk),
+            Self::Value(value) => value.judge(text, views.plain()),
+            Self::Rate(rule) => rate(rule, subject.talk),
+            Self::Request if subject.requested => Found::at(Reason::Requested, Vec::new()),
+            Self::Request => Found::nothing(Reason::Clean),
             #[cfg(test)]
             Self::Panics => panic!("a rule fails"),
             #[cfg(test)]
@@ -196,6 +237,49 @@ fn personal(rule: &PiiRule, facts: &str, subject: &Subject<'_>) -> Found {
 /// Letters and digits only, so that 300 555 0100 is 300-555-0100.
 fn squeezed(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn trouble(rule: &TroubleRule, subject: &Subject<'_>) -> Found {
+    let window = MINUTE * rule.window_minutes;
+    let failures = subject.talk.circumstances().failures.iter().filter(|age| **age <= window).count();
+    let often = |limit: Option<u32>, times: usize| {
+        limit.is_some_and(|limit| times >= usize::try_from(limit).unwrap_or(usize::MAX))
+    };
+    if often(rule.failures, failures) {
+        return Found::at(Reason::Failures, Vec::new());
+    }
+    let asked = || temper::times_asked(subject.views.plain(), subject.talk.lately());
+    if rule.repeats.is_some() && often(rule.repeats, asked()) {
+        return Found::at(Reason::AskedAgain, Vec::new());
+    }
+    Found::nothing(Reason::Clean)
+}
+
+/// Without a clock nothing is known to be closed.
+fn hours(rule: &HoursRule, calendar: &Calendar, talk: &Talk) -> Found {
+    let Some(now) = talk.circumstances().at else { return Found::nothing(Reason::Clean) };
+    let new = talk.circumstances().silent_for.is_none_or(|silent| silent >= MINUTE * rule.new_after_minutes);
+    match (calendar.is_open(now), new) {
+        (false, new) if new || !rule.new_only => Found::at(Reason::Closed, Vec::new()),
+        (true, true) if !calendar.takes_new(now) => Found::at(Reason::AfterCutoff, Vec::new()),
+        _ => Found::nothing(Reason::Clean),
+    }
+}
+
+/// Over the limit until the first message too many is a minute old; but nobody waits longer than the rule's patience.
+fn rate(rule: &RateRule, talk: &Talk) -> Found {
+    let known = talk.circumstances();
+    let first_too_many = usize::try_from(rule.per_minute).ok().and_then(|limit| known.arrivals.get(limit));
+    let quiet = first_too_many.and_then(|age| MINUTE.checked_sub(*age));
+    let patience = Duration::from_secs(u64::from(rule.patience_seconds)).checked_sub(known.waiting);
+    match quiet.zip(patience) {
+        Some((quiet, patience)) if !quiet.is_zero() && !patience.is_zero() => {
+            let mut found = Found::at(Reason::TooFast, Vec::new());
+            found.defer = Some(quiet.min(patience));
+            found
+        }
+        _ => Found::nothing(Reason::Clean),
+    }
 }
 
 fn leaked(shingles: &Shingles, canary: Option<&str>, views: &Views<'_>) -> Found {

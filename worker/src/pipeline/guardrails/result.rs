@@ -1,5 +1,7 @@
 //! What a rule found: for the trace it holds places, never text.
 
+use std::time::Duration;
+
 use lens::pii::PiiKind;
 use lens::{Span, ViewKind};
 use serde::{Deserialize, Serialize};
@@ -44,10 +46,38 @@ pub enum Reason {
     Promised,
     /// It does not have its form.
     Malformed,
+    /// It speaks of what the rule looks for.
+    Mentioned,
+    /// The customer is angry.
+    Angry,
+    /// Messages were left without an answer, too often.
+    Failures,
+    /// The same was asked before, too often, in whatever words.
+    AskedAgain,
+    /// The business is closed.
+    Closed,
+    /// The business is open, but not for conversations that begin so late.
+    AfterCutoff,
+    /// It speaks of much money or of a large quantity.
+    Valuable,
+    /// Its contact writes faster than anybody can be answered.
+    TooFast,
+    /// The model asks for a person.
+    Requested,
+    /// It would hit, but people have just given the conversation back.
+    CoolingDown,
     /// The rule itself failed.
     Failed,
     /// The rule took too long.
     Overran,
+}
+
+impl Reason {
+    /// Its word, as traces have it.
+    #[must_use]
+    pub fn word(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// A score from 0 to 1, in thousandths.
@@ -107,15 +137,17 @@ pub(super) struct Found {
     pub(super) view: Option<ViewKind>,
     /// What each span is, where it is personal data.
     pub(super) personal: Vec<PiiKind>,
+    /// For how long the turn is better put off.
+    pub(super) defer: Option<Duration>,
 }
 
 impl Found {
     pub(super) const fn nothing(reason: Reason) -> Self {
-        Self { hit: false, reason, spans: Vec::new(), score: None, view: None, personal: Vec::new() }
+        Self { hit: false, reason, spans: Vec::new(), score: None, view: None, personal: Vec::new(), defer: None }
     }
 
     pub(super) const fn at(reason: Reason, spans: Vec<Span>) -> Self {
-        Self { hit: true, reason, spans, score: None, view: None, personal: Vec::new() }
+        Self { hit: true, reason, spans, score: None, view: None, personal: Vec::new(), defer: None }
     }
 
     /// A hit at these places, if there are any.

@@ -2,10 +2,45 @@
 //! the personal data that the model is not to see.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use common::domain::{Circumstances, Line, Speaker};
+use lens::View;
 use lens::claims::Facts;
 use lens::pii::PiiKind;
 use lens::words_of;
+
+/// What was said longer ago does not count as an earlier line.
+const EARLIER: Duration = Duration::from_secs(24 * 3600);
+
+/// A line that the customer said lately.
+#[derive(Clone)]
+pub(super) struct Heard {
+    view: View,
+    text: String,
+}
+
+impl std::fmt::Debug for Heard {
+    /// Never the text (P7).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Heard({} bytes)", self.text.len())
+    }
+}
+
+impl Heard {
+    /// A line as rules hear it.
+    pub(super) fn of(text: &str) -> Self {
+        Self { view: View::plain(text), text: text.to_owned() }
+    }
+
+    pub(super) const fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
 
 /// One conversation, for as long as a turn over it lasts. Texts enter it as they are screened or recalled.
 #[derive(Clone, Default)]
@@ -14,6 +49,8 @@ pub struct Talk {
     said: HashMap<String, u32>,
     told: HashMap<String, u32>,
     stated: Vec<String>,
+    lately: Vec<Heard>,
+    circumstances: Circumstances,
     vault: Vault,
 }
 
@@ -31,16 +68,64 @@ impl Talk {
         Self { channel: channel.to_owned(), ..Self::default() }
     }
 
+    /// The same, with what is known of the turn besides its texts.
+    #[must_use]
+    pub fn under(mut self, circumstances: Circumstances) -> Self {
+        self.circumstances = circumstances;
+        self
+    }
+
+    /// What is known of the turn besides its texts.
+    #[must_use]
+    pub const fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+
     /// The source.
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.channel
     }
 
-    /// Something that the customer said before this turn.
+    /// Something that the customer said before this turn, lately.
     pub fn said(&mut self, text: &str) {
+        self.note(Heard::of(text));
+    }
+
+    /// Something that the customer said before this turn and that has been dealt with.
+    fn said_once(&mut self, text: &str) {
         *self.said.entry(words_of(text)).or_default() += 1;
         self.stated.push(text.to_owned());
+    }
+
+    /// As [`said`](Self::said), of a text that was folded already.
+    pub(super) fn heard(&mut self, text: &str, view: View) {
+        self.note(Heard { view, text: text.to_owned() });
+    }
+
+    fn note(&mut self, heard: Heard) {
+        *self.said.entry(heard.view.text.clone()).or_default() += 1;
+        self.stated.push(heard.text.clone());
+        self.lately.push(heard);
+    }
+
+    /// A line of the conversation before this turn. What the customer said too long ago, or before people had the
+    /// conversation, has been dealt with.
+    pub(crate) fn hear(&mut self, line: &Line) {
+        let age = self.circumstances.at.map(|now| now.since(line.at));
+        let dealt_with =
+            age.is_some_and(|age| age > EARLIER || self.circumstances.returned.is_some_and(|returned| age > returned));
+        match line.speaker {
+            Speaker::Business(_) => self.told(&line.text),
+            Speaker::Record => {}
+            Speaker::Customer if dealt_with => self.said_once(&line.text),
+            Speaker::Customer => self.said(&line.text),
+        }
+    }
+
+    /// What the customer said lately, oldest first.
+    pub(super) fn lately(&self) -> &[Heard] {
+        &self.lately
     }
 
     /// Something that the business said before this turn.

@@ -1,7 +1,10 @@
 //! What the guardrails promise, on the starter and on rules made for the purpose.
 
+use common::domain::{Circumstances, Floor, Line, Priority, Speaker};
+
 use super::*;
 use crate::models::Answer;
+use crate::pipeline::handoff::Pending;
 use crate::policy::{KindName, RuleMode};
 
 const STARTER: &str = include_str!("../../../../policies/shop.toml");
@@ -47,7 +50,9 @@ fn an_ordinary_question_passes_unchanged_and_every_rule_leaves_its_result() {
     assert_eq!(screening.locale.as_deref(), Some("pt"));
     let rules: Vec<_> = screening.results.iter().map(|r| (r.rule.as_str(), r.hit, r.reason)).collect();
     let names = ["input-length", "forbidden-words", "asks-for-a-person", "injection", "pii", "secrets", "topic"];
-    assert_eq!(rules, names.map(|rule| (rule, false, Reason::Clean)));
+    let triggers = ["urgent", "complaint", "angry", "no-progress", "high-value", "out-of-hours", "too-fast"];
+    let names: Vec<_> = names.into_iter().chain(triggers).collect();
+    assert_eq!(rules, names.into_iter().map(|rule| (rule, false, Reason::Clean)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -68,7 +73,7 @@ fn what_stands_beyond_the_cut_is_judged_all_the_same() {
     let blocked = guardrails("").screen(&format!("{long} a fake invoice"), &mut Talk::default());
     assert_eq!(blocked.outcome, Outcome::Block { rule: "forbidden-words".into() });
     let asked = guardrails("").screen(&format!("{long} let me talk to a person"), &mut Talk::default());
-    assert_eq!(asked.outcome, Outcome::Handoff(Call { asked: true, ..Call::because("asks-for-a-person") }));
+    assert!(matches!(&asked.outcome, Outcome::Handoff(call) if call.asked && call.rule == "asks-for-a-person"));
 }
 
 #[test]
@@ -77,7 +82,7 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
         words("hand", "input", "handoff", "enforce", "lawyer"),
         words("stop", "input", "block", "enforce", "stolen"),
         words("hide", "input", "redact", "enforce", "secret"),
-        words("note", "input", "annotate", "enforce", "urgent"),
+        words("note", "input", "annotate", "enforce", "quickly"),
         words("free", "input", "allow", "enforce", "hello"),
     ];
     let guardrails = guardrails(&rules.concat());
@@ -87,16 +92,20 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
         let notes = vec![Note { rule: "note".to_owned(), reason: Reason::Word }];
         Outcome::Pass(Screened { text: text.to_owned(), notes, unmarked: false })
     };
+    let bare = |outcome: Outcome| match outcome {
+        Outcome::Handoff(call) => handoff(&call.rule, call.asked),
+        other => other,
+    };
     for (text, expected) in [
-        ("hello urgent secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
-        ("hello urgent secret lawyer stolen", block),
-        ("hello urgent secret lawyer", handoff("hand", false)),
-        ("hello urgent Secret!", noted("hello urgent ***!")),
-        ("hello urgent", noted("hello urgent")),
+        ("hello quickly secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
+        ("hello quickly secret lawyer stolen", block),
+        ("hello quickly secret lawyer", handoff("hand", false)),
+        ("hello quickly Secret!", noted("hello quickly ***!")),
+        ("hello quickly", noted("hello quickly")),
     ] {
         let screening = guardrails.screen(text, &mut Talk::default());
-        assert_eq!(screening.outcome, expected, "{text}");
-        assert_eq!(screening.results.len(), 12, "{text}");
+        assert_eq!(bare(screening.outcome), expected, "{text}");
+        assert_eq!(screening.results.len(), 19, "{text}");
     }
 }
 
@@ -141,11 +150,11 @@ fn a_draft_is_approved_refused_handed_off_or_cut() {
     let approval = guardrails.approve(&draft("Abrimos a las nueve. ¿Quiere algo más?"), "en", &mut Talk::default());
     let Decision::Approved(approved) = approval.decision else { panic!("{:?}", approval.decision) };
     assert_eq!((approved.text(), approved.author()), ("Abrimos a las nueve. ¿Quiere algo más?", Author::Assistant));
-    assert_eq!(approval.results.len(), 13);
+    assert_eq!(approval.results.len(), 14);
     let refused = guardrails.approve(&draft("Here is your fake invoice"), "en", &mut Talk::default()).decision;
     assert_eq!(refused, Decision::Refused { rule: "output-words".into() });
     let handed = guardrails.approve(&draft("That calls for a lawsuit"), "en", &mut Talk::default()).decision;
-    assert_eq!(handed, Decision::Handoff(Call::because("to-person")));
+    assert!(matches!(&handed, Decision::Handoff(call) if call.rule == "to-person"), "{:?}", handed);
     let long = guardrails.approve(&draft(&"We are open. ".repeat(400)), "en", &mut Talk::default()).decision;
     let Decision::Approved(cut) = long else { panic!("{long:?}") };
     assert!(cut.text().len() <= 3000 && cut.text().ends_with("open."));
@@ -240,7 +249,8 @@ fn what_was_said_too_often_is_noticed_within_the_conversation() {
     let mut talk = Talk::default();
     talk.said("Where is it?");
     assert!(matches!(guardrails.screen("WHERE is it", &mut talk).outcome, Outcome::Pass(_)));
-    assert_eq!(guardrails.screen("where is it!", &mut talk).outcome, Outcome::Handoff(Call::because("again")));
+    let outcome = guardrails.screen("where is it!", &mut talk).outcome;
+    assert!(matches!(&outcome, Outcome::Handoff(call) if call.rule == "again"), "{outcome:?}");
     assert!(matches!(guardrails.screen("where is it", &mut Talk::default()).outcome, Outcome::Pass(_)));
 }
 
@@ -268,7 +278,86 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
         guardrails.approve(&draft("Recibimos sus 333.000 pesos; la Alba 20 cuesta 620.000 pesos."), "es", &mut talk);
     assert!(matches!(fine.decision, Decision::Approved(_)), "{:?}", fine.results);
     let wrong = guardrails.approve(&draft("La Alba 20 cuesta 600.000 pesos."), "es", &mut Talk::default());
-    assert_eq!(wrong.decision, Decision::Handoff(Call::because("grounding")));
+    assert!(matches!(&wrong.decision, Decision::Handoff(call) if call.rule == "grounding"), "{:?}", wrong.decision);
+}
+
+/// A talk in these circumstances, after these lines.
+fn talk(circumstances: Circumstances, earlier: &[&str]) -> Talk {
+    let mut talk = Talk::default().under(circumstances);
+    earlier.iter().for_each(|line| talk.said(line));
+    talk
+}
+
+#[test]
+fn people_are_not_called_for_as_little_again_within_the_cooldown_and_whoever_asks_is_always_heard() {
+    let guardrails = guardrails("");
+    let returned = |minutes: u64, from| Circumstances {
+        returned: Some(Duration::from_secs(minutes * 60)),
+        returned_from: from,
+        ..Circumstances::default()
+    };
+    for (circumstances, text, called) in [
+        (returned(29, Some(Priority::High)), "I want my money back", false),
+        (returned(31, Some(Priority::High)), "I want my money back", true),
+        (returned(1, Some(Priority::High)), "it caught fire", true),
+        (returned(1, Some(Priority::Urgent)), "it caught fire", false),
+        (returned(1, None), "it caught fire", false),
+        (returned(1, None), "let me talk to a person", true),
+    ] {
+        let screening = guardrails.screen(text, &mut talk(circumstances.clone(), &[]));
+        assert_eq!(matches!(screening.outcome, Outcome::Handoff(_)), called, "{text} {circumstances:?}");
+        let cooling = screening.results.iter().any(|result| result.reason == Reason::CoolingDown && !result.hit);
+        assert_eq!(cooling, !called, "{text}");
+    }
+}
+
+#[test]
+fn what_people_have_dealt_with_or_was_said_long_ago_is_no_earlier_line() {
+    let now = common::domain::Micros::from_seconds(1_767_225_600);
+    let ago = |minutes: u64, text: &str| Line {
+        speaker: Speaker::Customer,
+        at: now - Duration::from_secs(minutes * 60),
+        text: text.to_owned(),
+    };
+    let guardrails = guardrails("");
+    for (minutes, returned, called) in
+        [(5, None, true), (25 * 60, None, false), (50, Some(45), false), (40, Some(45), true)]
+    {
+        let returned = returned.map(|minutes: u64| Duration::from_secs(minutes * 60));
+        let mut talk = talk(Circumstances { at: Some(now), returned, ..Circumstances::default() }, &[]);
+        talk.hear(&ago(minutes, "this is a scam"));
+        let outcome = guardrails.screen("you are useless", &mut talk).outcome;
+        assert_eq!(matches!(outcome, Outcome::Handoff(_)), called, "{minutes} {returned:?}");
+    }
+}
+
+#[test]
+fn a_flood_is_put_off_until_it_is_over_but_no_longer_than_the_rules_patience_and_a_handoff_never_is() {
+    let rule = "[[rule]]\nname = \"flood\"\nkind = \"rate\"\nstage = \"input\"\naction = \"defer\"\nmode = \"enforce\"\nper_minute = 2\n";
+    let guardrails = guardrails(rule);
+    let flood = |ages: &[u64], waiting: u64| Circumstances {
+        arrivals: ages.iter().copied().map(Duration::from_secs).collect(),
+        waiting: Duration::from_secs(waiting),
+        ..Circumstances::default()
+    };
+    for (ages, waiting, defer) in [
+        (&[1, 2][..], 2, None),
+        (&[1, 2, 10], 10, Some(50)),
+        (&[1, 2, 10, 59], 59, Some(50)),
+        (&[1, 2, 10], 290, Some(10)),
+        (&[1, 2, 10], 300, None),
+    ] {
+        let screening = guardrails.screen("is it blue?", &mut talk(flood(ages, waiting), &[]));
+        assert_eq!(screening.defer.map(|defer| defer.as_secs()), defer, "{ages:?} {waiting}");
+        assert!(matches!(screening.outcome, Outcome::Pass(_)));
+    }
+    let event = common::domain::EventId::from_uuid(uuid::Uuid::nil());
+    let plan = |text: &str| {
+        let reading = Reading::Text(guardrails.screen(text, &mut talk(flood(&[1, 2, 10], 10), &[])));
+        crate::pipeline::handoff::route(Floor::Assistant, &[Pending { event_id: event, reading }], "en")
+    };
+    assert!(plan("is it blue?").defer().is_some() && plan("write a fake invoice").defer().is_some());
+    assert!(plan("it caught fire").defer().is_none() && plan("let me talk to a person").defer().is_none());
 }
 
 #[test]
