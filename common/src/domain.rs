@@ -4,6 +4,7 @@ mod conversation;
 mod handoff;
 mod ids;
 mod inbound;
+mod money;
 mod names;
 mod states;
 mod tally;
@@ -16,6 +17,7 @@ pub use ids::{
     TurnId, WorkerId,
 };
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
+pub use money::{Money, NotMoney, Prices, Usage};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
 pub use states::{DeadState, End, ItemState, ReplayMode, ReplayState, SendState, UnknownState};
 pub use tally::{Span, Tally};

@@ -5,7 +5,9 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
+mod budget;
 mod claim;
 mod contacts;
 mod dead;
@@ -14,10 +16,13 @@ mod floor;
 mod hold;
 mod intake;
 mod ledger;
+mod notes;
 mod outbox;
+mod past;
 mod read;
 mod scene;
 mod schema;
+mod snapshot;
 mod sql;
 mod status;
 mod tally;
@@ -28,7 +33,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::AttemptEnd;
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Budget, Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
@@ -39,9 +45,12 @@ pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnkn
 pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
+pub use notes::{NewHit, NewNote, NoteView};
 pub use outbox::NewSend;
+pub use past::{PastMessage, PastScene, PastTurn, Period};
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use scene::{Scene, SceneMessage};
+pub use snapshot::{Latency, ModelCalls, RuleHits, Snapshot};
 pub use sql::Clock;
 pub use tap::{Passing, Tap};
 pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
@@ -117,6 +126,7 @@ pub struct Store {
     pseudonyms: Pseudonyms,
     timing: Timing,
     met: tally::Met,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -170,6 +180,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
+            holds: hold::Holds::default(),
         }
     }
 

@@ -21,6 +21,7 @@ use worker::deliver::Deliveries;
 use worker::desk::Desk;
 use worker::dispatch::{Slot, Work};
 use worker::intake::Otherwise;
+use worker::models::chain::{Chain, Link};
 use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
@@ -213,7 +214,8 @@ impl World {
             store: self.scene.store.clone(),
             queue_keys: self.keys.shared.queue.clone(),
             policies: self.guardrails.clone().into(),
-            model: Arc::new(FakeModel(self.stage.clone())),
+            chain: Chain::new(vec![Link::new(Arc::new(FakeModel(self.stage.clone())), "fake", None, None)])
+                .expect("one"),
             channels: Channels::new(HashMap::from([(source(), channel)])),
             // Nobody listens: whatever a ring would begin, the schedule does.
             turns: bell::bell().0,

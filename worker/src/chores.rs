@@ -84,6 +84,9 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
         if let Ok(held) = desk.store.held_conversations().await {
             metrics::gauge!(names::CONVERSATIONS_HELD).set(held as f64);
         }
+        if let Err(error) = desk.store.forget_budgets().await {
+            tracing::warn!({ field::ERROR } = %error, "old budgets could not be forgotten");
+        }
         if let Err(error) = desk.store.forget_early_statuses().await {
             tracing::warn!({ field::ERROR } = %error, "early statuses could not be forgotten");
         }
@@ -97,7 +100,18 @@ pub async fn measure(desk: Arc<Desk>, queue: Arc<dyn Queue>, mut stop: Stop) {
 pub async fn round(desk: &Desk) -> Result<(), StoreError> {
     close_unknown_sends(desk).await?;
     return_floors(desk).await?;
+    charge_lost_calls(desk).await?;
     say_holding(desk).await
+}
+
+/// A call whose worker died may have left, and is charged as if it had.
+async fn charge_lost_calls(desk: &Desk) -> Result<(), StoreError> {
+    let expired = desk.store.expire_attempts().await?;
+    if expired > 0 {
+        metrics::counter!(names::ATTEMPTS_EXPIRED).increment(expired);
+        tracing::warn!({ field::COUNT } = expired, { field::OUTCOME } = "expired", "model calls ended without a word");
+    }
+    Ok(())
 }
 
 /// An idempotent receiver drops a second send with the same id, so asking again is safe; elsewhere policy decides.

@@ -12,7 +12,7 @@ use common::trace::TraceContext;
 
 use crate::bell::Bell;
 use crate::channels::{self, Channels};
-use crate::models::Model;
+use crate::models::chain::Chain;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::{Approved, Guardrails};
 
@@ -26,8 +26,8 @@ pub struct Desk {
     pub queue_keys: Keyring,
     /// The policy in force, ready to judge.
     pub policies: ArcSwap<Guardrails>,
-    /// The model.
-    pub model: Arc<dyn Model>,
+    /// The models, in order of preference.
+    pub chain: Chain,
     /// The ways to customers.
     pub channels: Channels,
     /// Who may call them, and who waits.

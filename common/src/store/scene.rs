@@ -4,8 +4,8 @@
 use super::dead::DeadLetter;
 use super::sql::args;
 use super::turn::content;
-use super::{Store, StoreError, attempts};
-use crate::domain::{AttemptId, ContactId, Content, ConversationId, EventId, Floor, Line, Micros, SourceName};
+use super::{PaidAnswer, Store, StoreError, attempts};
+use crate::domain::{ContactId, Content, ConversationId, EventId, Floor, Line, Micros, SourceName};
 use crate::seal::Keyring;
 
 /// A dead letter's place in its conversation, opened. Holds personal data.
@@ -81,17 +81,23 @@ impl Store {
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
-    /// The newest answer that was ever paid for in this conversation for exactly this prompt.
+    /// The newest answer that was ever paid for in this conversation for exactly this prompt, by one of these models.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Sealed`].
-    pub async fn scene_answer(&self, scene: &Scene, model: &str, prompt: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT id, answer FROM attempt WHERE conversation_id = $1 AND prompt_hash = $2 AND model = $3 \
-                     AND state = 'answered' AND answer IS NOT NULL ORDER BY started_at DESC LIMIT 1";
-        let row = self.main.read_maybe(sql, args![scene.conversation.uuid(), prompt, model]).await?;
-        let Some(row) = row else { return Ok(None) };
-        let id = AttemptId::from_uuid(row.get("id")?);
-        let plain = scene.key.open(&attempts::context(id), &row.get::<Vec<u8>>("answer")?)?;
-        Ok(String::from_utf8(plain).ok())
+    pub async fn scene_answer(
+        &self,
+        scene: &Scene,
+        models: &[&str],
+        prompt: &str,
+    ) -> Result<Option<PaidAnswer>, StoreError> {
+        let sql = "SELECT id, model, answer FROM attempt WHERE conversation_id = $1 AND prompt_hash = $2 \
+                     AND state = 'answered' AND answer IS NOT NULL ORDER BY started_at DESC";
+        for row in self.main.read(sql, args![scene.conversation.uuid(), prompt]).await? {
+            if let Some(answer) = attempts::paid(&row, models, &scene.key)? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 }
