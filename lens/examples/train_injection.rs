@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
 use lens::injection::features::{BUCKETS, Seen};
 use lens::injection::model::{share, windows};
 use lens::injection::{Weights, judge_by};
@@ -359,6 +360,53 @@ fn left_out(rows: &[Row], threshold: f32, name: &str, chosen: impl Fn(&Row) -> b
     println!("  {name:16} {found:5} of {:5}, {:.2} %", of.len(), 100.0 * found as f64 / of.len() as f64);
 }
 
+/// A way to dress a text up.
+type Dress = (&'static str, fn(&str) -> String);
+
+const DRESSES: [Dress; 11] = [
+    ("plain", str::to_owned),
+    ("zero-width", |text| text.chars().flat_map(|c| [c, '\u{200b}']).collect()),
+    ("full width", |text| text.chars().map(wide).collect()),
+    ("leet", |text| text.chars().map(leet).collect()),
+    ("base64", |text| base64::engine::general_purpose::STANDARD.encode(text)),
+    ("hex", |text| text.bytes().map(|byte| format!("{byte:02x}")).collect()),
+    ("percent", |text| text.bytes().map(|byte| format!("%{byte:02X}")).collect()),
+    ("spaced", |text| text.split(' ').map(|word| spaced(word, " ")).collect::<Vec<_>>().join("   ")),
+    ("rot13", |text| text.chars().map(rot13).collect()),
+    ("backwards", |text| text.chars().rev().collect()),
+    ("run together", |text| text.replace(' ', "")),
+];
+
+fn wide(c: char) -> char {
+    if c.is_ascii_graphic() { char::from_u32(u32::from(c) + 0xfee0).unwrap() } else { c }
+}
+
+fn leet(c: char) -> char {
+    "oieast".find(c).map_or(c, |at| char::from(b"013457"[at]))
+}
+
+fn rot13(c: char) -> char {
+    match c {
+        'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
+        'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
+        _ => c,
+    }
+}
+
+fn spaced(word: &str, by: &str) -> String {
+    word.chars().map(String::from).collect::<Vec<_>>().join(by)
+}
+
+/// How many of our attacks are found in each dress, by the weights that are written.
+fn twins(weights: &Weights, rows: &[Row]) {
+    let ours = rows.iter().filter(|row| row.attack && row.source.starts_with("own") && row.text.is_ascii());
+    let some: Vec<&Row> = ours.filter(|row| row.text.len() > 40 && row.text.len() < 200).step_by(9).take(250).collect();
+    for (name, dress) in DRESSES {
+        let found = some.iter().filter(|row| logit(weights, &dress(&row.text)) >= 0.0).count();
+        println!("  {name:16} {found:5} of {:5}, {:.1} %", some.len(), 100.0 * found as f64 / some.len() as f64);
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut random = StdRng::seed_from_u64(7);
@@ -393,6 +441,8 @@ fn main() {
     weights.bias -= threshold;
     println!("groups {:?}\nbias {:.3} scale {:.5}\ntest:", weights.groups, weights.bias, weights.scale);
     figures(&weights, &rows, |row| row.part == Part::Test, flag("--verbose"));
+    println!("dressed up:");
+    twins(&weights, &rows);
     if flag("--write") {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/injection/weights.bin");
         std::fs::write(path, weights.to_bytes()).unwrap();

@@ -31,8 +31,8 @@ pub(super) fn card(digits: &[u32]) -> bool {
         15 => matches!(lead(2), 34 | 37),
         16 => {
             lead(1) == 4
-                || matches!(lead(2), 51..=55 | 60 | 62 | 65 | 35 | 50 | 67 | 63)
-                || matches!(lead(4), 2221..=2720)
+                || matches!(lead(2), 50..=58 | 60 | 62 | 63 | 65 | 67 | 35)
+                || matches!(lead(4), 2200..=2204 | 2221..=2720)
                 || matches!(lead(3), 644..=649)
         }
         _ => false,

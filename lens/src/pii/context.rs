@@ -259,12 +259,23 @@ const OTHER: &[&str] = &[
     "BUILD",
     "SHIPMENT",
     "WAYBILL",
+    "AWB",
+    "DHL",
+    "UPS",
+    "FEDEX",
+    "USPS",
+    "CORREOS",
+    "COURIER",
+    "FLIGHT",
+    "VUELO",
+    "PLACA",
+    "BUS",
 ];
 
 /// Of anything; a telephone's unless another word says whose.
 const NUMBER: &[&str] = &["NUMERO", "NUMEROS", "NUMBER", "NUMBERS", "NUMMER", "NUM", "NRO"];
 
-fn said(word: &str) -> Said {
+pub(super) fn said(word: &str) -> Said {
     match word {
         word if PHONE.contains(&word) => Said::Phone,
         word if CARD.contains(&word) => Said::Card,
@@ -276,8 +287,10 @@ fn said(word: &str) -> Said {
 
 /// What the words around the tokens from `from` to `to` say.
 pub(super) fn around(tokens: &Tokens<'_>, from: usize, to: usize) -> Said {
-    let word =
-        |at: usize| tokens.get(at).filter(|token| !token.digits).map_or(Said::Nothing, |token| said(&token.text));
+    let text = |at: usize| tokens.get(at).filter(|token| !token.digits).map_or("", |token| token.text.as_str());
+    // "C.C." is a Colombian's way to write that an id follows.
+    let dotted = |at: usize| at > 0 && text(at) == "C" && text(at - 1) == "C";
+    let word = |at: usize| if dotted(at) { Said::Id } else { said(text(at)) };
     let ends = |at: usize| tokens.get(at).is_some_and(|token| token.before.contains(['!', '?', '\n', ';']));
     let is_number = |at: usize| tokens.get(at).is_some_and(|token| NUMBER.contains(&token.text.as_str()));
     let mut broken = ends(from);
