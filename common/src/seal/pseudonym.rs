@@ -131,7 +131,7 @@ impl Pseudonyms {
     /// What stands for a question that was asked, so that it can be met again and not read.
     #[must_use]
     pub fn of_question(&self, asked: &str) -> String {
-        self.all(&["question", asked]).first().map_or_else(String::new, |p| hex::encode(&p.digest))
+        self.all(&["question", asked]).first().map_or_else(String::new, |p| hex::encode(p.digest))
     }
 
     fn all(&self, parts: &[&str]) -> Vec<Pseudonym> {

@@ -27,8 +27,7 @@ impl Turn<'_> {
             return self.end(&plan, Some(own), None, "answered").await;
         }
         let history = self.history().await?;
-        let prompt = self.prompt(&plan, &history, questions);
-        let saved = self.may_be_saved(&prompt, &plan, (&history, questions));
+        let (prompt, saved) = self.prompt(&plan, &history, questions);
         if let Some(again) = self.said_before(saved.as_deref(), &plan).await? {
             return self.end(&plan, Some(again), None, "answered").await;
         }
@@ -47,8 +46,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What the model is given, and in the path what it was made of. A variant may name other models too.
-    fn prompt(&mut self, plan: &Plan, history: &[PastLine], questions: &[Screened]) -> Prompt {
+    /// What the model is given, what its answer may be kept under, and in the path what it was made of. A variant may name other models too.
+    fn prompt(&mut self, plan: &Plan, history: &[PastLine], questions: &[Screened]) -> (Prompt, Option<String>) {
         let policy = self.guardrails.policy();
         let variant = policy.variant_of(&self.claim.conversation.to_string());
         // A name that no model has was refused at the start; a policy that was read again since keeps to the chain.
@@ -60,7 +59,8 @@ impl Turn<'_> {
         let notes: Vec<&str> = questions.iter().flat_map(Screened::notes).map(|note| note.rule.as_str()).collect();
         self.path.push(json!({ "step": "prompt", "variant": variant, "template": policy.frame(variant).hash(),
                                "bytes": prompt.bytes(), "notes": notes }));
-        prompt
+        let saved = self.may_be_saved(&prompt, plan, (history, questions));
+        (prompt, saved)
     }
 
     /// There is no answer to go on with.

@@ -69,7 +69,7 @@ fn a_mistake_in_the_facts_file_is_told_by_its_own_line_and_an_edit_changes_the_v
     std::fs::write(&facts, text.replace("price = 890000", "price = 891000")).unwrap();
     let dearer = Policy::load(&policy).unwrap();
     assert_ne!(dearer.version(), shipped.version());
-    assert_eq!(dearer.facts()["alba-50"].contains("891.000 COP"), true);
+    assert!(dearer.facts()["alba-50"].contains("891.000 COP"));
     std::fs::write(&facts, text.replace("price = 890000", "price = -3")).unwrap();
     let line = 1 + text[..text.find("name = \"alba-50\"").unwrap()].matches('\n').count();
     let told = Policy::load(&policy).unwrap_err().to_string();
