@@ -48,7 +48,9 @@ async fn the_last_hour_is_told_in_figures_that_were_counted(doors: Doors) {
     // The path of a turn, for a person.
     let conversation = stack.conversation_of(refused).await.to_string();
     let (_, shown, _) = stack.handrail(&["conversation", "show", &conversation]).await;
-    for part in ["route     assistant", "approve   refused by output-words", "output-words: block, enforce (word", " ms"] {
+    for part in
+        ["route     assistant", "approve   refused by output-words", "output-words: block, enforce (word", " ms"]
+    {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("fake invoice"), "{shown}");

@@ -10,7 +10,11 @@ use crate::output;
 pub(super) fn notes(notes: &[Value]) -> String {
     let line = |note: &Value| {
         let get = |key: &str| output::text(&note[key]);
-        let times = if note["times"] == 1 { String::new() } else { format!(" {} times until {}", get("times"), get("last_at")) };
+        let times = if note["times"] == 1 {
+            String::new()
+        } else {
+            format!(" {} times until {}", get("times"), get("last_at"))
+        };
         let class = if note["class"] == "" { String::new() } else { format!(" ({})", get("class")) };
         let again = if note["again_at"].is_null() { String::new() } else { format!(", again at {}", get("again_at")) };
         format!("  {}  {}{class}{times}{again}\n", get("first_at"), get("ending").replace('_', " "))
@@ -25,7 +29,8 @@ pub(super) fn notes(notes: &[Value]) -> String {
 pub(super) fn turn(turn: &Value, inbox: &[Value], outbox: &[Value], attempts: &[Value]) -> String {
     let get = |key: &str| output::text(&turn[key]);
     let model = if turn["model"].is_null() { "no model".to_owned() } else { format!("model {}", get("model")) };
-    let mut text = format!("\nTurn {}  {}  {}  (policy {}, {model})\n", get("position"), get("at"), get("outcome"), get("policy"));
+    let mut text =
+        format!("\nTurn {}  {}  {}  (policy {}, {model})\n", get("position"), get("at"), get("outcome"), get("policy"));
     let of_turn = |row: &&Value| row["turn"] == turn["id"];
     for event in inbox.iter().filter(of_turn) {
         let late = if event["late"] == true { ", late" } else { "" };
@@ -39,7 +44,8 @@ pub(super) fn turn(turn: &Value, inbox: &[Value], outbox: &[Value], attempts: &[
         let get = |key: &str| output::text(&send[key]);
         let more = [("status", "status"), ("error", "error")].into_iter().filter(|(_, key)| !send[*key].is_null());
         let more: String = more.map(|(what, key)| format!(", {what} {}", get(key))).collect();
-        text += &line("send", &format!("{}  {} by {}: {}{more}", get("id"), get("purpose"), get("author"), get("state")));
+        text +=
+            &line("send", &format!("{}  {} by {}: {}{more}", get("id"), get("purpose"), get("author"), get("state")));
     }
     text
 }
@@ -59,7 +65,8 @@ fn told(step: &Value, attempts: &[Value]) -> String {
                 (_, outcome) => output::text(outcome),
             };
             let locale = if step["locale"].is_null() { String::new() } else { format!(", in {}", get("locale")) };
-            let (hits, clean): (Vec<&Value>, Vec<&Value>) = rows(&step["rules"]).iter().partition(|rule| rule["hit"] == true);
+            let (hits, clean): (Vec<&Value>, Vec<&Value>) =
+                rows(&step["rules"]).iter().partition(|rule| rule["hit"] == true);
             let quiet = format!(", {} of {} rules hit", hits.len(), hits.len() + clean.len());
             let quiet = if step["unreadable"].is_null() { quiet } else { String::new() };
             let hits: String = hits.into_iter().map(|rule| line("", &hit(rule))).collect();
