@@ -20,6 +20,7 @@ mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
+mod known; // what is answered without the model, and what the model is told besides
 mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send

@@ -5,6 +5,7 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
 mod budget;
 mod claim;
@@ -125,6 +126,7 @@ pub struct Store {
     pseudonyms: Pseudonyms,
     timing: Timing,
     met: tally::Met,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -178,6 +180,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
+            holds: hold::Holds::default(),
         }
     }
 

@@ -80,7 +80,6 @@ impl Turn<'_> {
             model: None,
             locale: &locale,
         };
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         self.commit(ending).await
     }
 
