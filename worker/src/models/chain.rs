@@ -246,7 +246,7 @@ pub fn more_hopeful(first: ModelError, second: ModelError) -> ModelError {
     let hope = |error: &ModelError| match Class::from(error) {
         Class::RateLimited | Class::Outage | Class::Misconfigured | Class::Budget | Class::Store => 2,
         Class::Transient | Class::Refused | Class::Malformed | Class::Crash => 1,
-        Class::Context | Class::Poison | Class::Rejected | Class::Stale => 0,
+        Class::Context | Class::Poison | Class::Rejected | Class::Stale | Class::Undelivered => 0,
     };
     if hope(&second) > hope(&first) { second } else { first }
 }
