@@ -25,6 +25,7 @@ mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
 mod statuses; // what a provider says of a send
 mod tallies; // what an ingress vouched for is here, or is missed
+mod traces; // how claims ended that committed nothing
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -24,6 +24,7 @@ name = "no-umbrellas"
 kind = "words"
 stage = "input"
 action = "block"
+mode = "enforce"
 words = { en = ["umbrella"], es = ["paraguas"], pt = ["guarda-chuva"] }
 
 [[rule]]
@@ -31,6 +32,7 @@ name = "no-parrots"
 kind = "words"
 stage = "output"
 action = "block"
+mode = "enforce"
 words = { en = ["parrot"], es = ["loro"], pt = ["papagaio"] }
 
 [[rule]]
@@ -38,6 +40,7 @@ name = "weddings"
 kind = "words"
 stage = "input"
 action = "handoff"
+mode = "enforce"
 words = { en = ["wedding"], es = ["boda"], pt = ["casamento"] }
 "#;
     let path = stack.folder().join("stricter.toml");
