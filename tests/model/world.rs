@@ -214,7 +214,8 @@ impl World {
             store: self.scene.store.clone(),
             queue_keys: self.keys.shared.queue.clone(),
             policies: self.guardrails.clone().into(),
-            chain: Chain::new(vec![Link::new(Arc::new(FakeModel(self.stage.clone())), "fake", None, None)]).expect("one"),
+            chain: Chain::new(vec![Link::new(Arc::new(FakeModel(self.stage.clone())), "fake", None, None)])
+                .expect("one"),
             channels: Channels::new(HashMap::from([(source(), channel)])),
             // Nobody listens: whatever a ring would begin, the schedule does.
             turns: bell::bell().0,

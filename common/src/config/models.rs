@@ -197,12 +197,14 @@ mod tests {
         (config.models, problems)
     }
 
-    const MODEL: &str = "[[model]]\nname = \"first\"\nprotocol = \"openai\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
+    const MODEL: &str =
+        "[[model]]\nname = \"first\"\nprotocol = \"openai\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
 
     #[test]
     fn a_price_is_read_exactly_and_none_is_unknown() {
         let price = "[model.price]\ncurrency = \"USD\"\ninput = \"0.15\"\noutput = \"0.60\"\n";
-        let (models, problems) = read(&format!("{MODEL}context_tokens = 8000\n{price}\n{}", MODEL.replace("first", "second")));
+        let (models, problems) =
+            read(&format!("{MODEL}context_tokens = 8000\n{price}\n{}", MODEL.replace("first", "second")));
         assert_eq!(problems, "");
         let price = |text: &str| text.parse::<Money>().unwrap();
         let prices = Prices::new("USD", price("0.15"), price("0.15"), price("0.6"));

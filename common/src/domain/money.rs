@@ -143,7 +143,9 @@ mod tests {
             assert_eq!((money(text).0, money(text).to_string().as_str()), (nanos, written), "{text}");
         }
         assert_eq!(Money(-1_500_000_000).to_string(), "-1.50");
-        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.0000000001", "1000000.000000001", "99999999", "١"] {
+        for text in
+            ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "0.0000000001", "1000000.000000001", "99999999", "١"]
+        {
             assert_eq!(text.parse::<Money>(), Err(NotMoney), "{text}");
         }
     }

@@ -258,11 +258,7 @@ async fn settle(tx: &mut Tx, id: AttemptId, charge: Charge) -> Result<(), StoreE
 }
 
 /// The answer in a row, if it is one of these models'.
-pub(super) fn paid(
-    row: &Row,
-    models: &[&str],
-    key: &crate::seal::Keyring,
-) -> Result<Option<PaidAnswer>, StoreError> {
+pub(super) fn paid(row: &Row, models: &[&str], key: &crate::seal::Keyring) -> Result<Option<PaidAnswer>, StoreError> {
     let model: String = row.get("model")?;
     if !models.contains(&model.as_str()) {
         return Ok(None);

@@ -29,7 +29,12 @@ impl Budget {
     /// A conversation's, for as long as the assistant keeps the floor: the floor's epoch tells one such time from the
     /// next.
     #[must_use]
-    pub fn of_conversation(conversation: ConversationId, epoch: i64, amount: Option<Money>, calls: Option<i64>) -> Self {
+    pub fn of_conversation(
+        conversation: ConversationId,
+        epoch: i64,
+        amount: Option<Money>,
+        calls: Option<i64>,
+    ) -> Self {
         Self { scope: format!("conversation/{conversation}/{epoch}"), amount, calls }
     }
 
@@ -120,7 +125,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn forget_budgets(&self) -> Result<u64, StoreError> {
-        let before = Micros(self.main.now().await?.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
+        let before =
+            Micros(self.main.now().await?.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
         let sql = "DELETE FROM budget WHERE last_at < $1 AND scope NOT LIKE 'conversation/%'";
         self.main.write(sql, args![before]).await
     }

@@ -110,7 +110,8 @@ fn read_cap(key: &str, (written, span): (&WrittenCap, &Range<usize>), problems: 
     }
     let amount = written.amount.as_ref().and_then(|amount| match amount.get_ref().parse::<Money>() {
         Ok(Money::ZERO) => {
-            problems.at(&amount.span(), "an amount of nothing lets no model be asked; leave the budget out or write more");
+            problems
+                .at(&amount.span(), "an amount of nothing lets no model be asked; leave the budget out or write more");
             None
         }
         Ok(money) => Some(money),
@@ -129,7 +130,8 @@ fn read_cap(key: &str, (written, span): (&WrittenCap, &Range<usize>), problems: 
 
 fn time_zone(name: &Spanned<String>, problems: &mut Problems<'_>) -> TimeZone {
     TimeZone::get(name.get_ref()).unwrap_or_else(|_| {
-        let reason = format!("'{}' is no time zone that this machine knows; write it like \"America/Lima\"", name.get_ref());
+        let reason =
+            format!("'{}' is no time zone that this machine knows; write it like \"America/Lima\"", name.get_ref());
         problems.at(&name.span(), reason);
         TimeZone::UTC
     })

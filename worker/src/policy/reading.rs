@@ -11,7 +11,6 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
-use super::{AfterRefusal, budget};
 use super::fixtures;
 use super::locale::Cues;
 use super::rule::PerLocale;
@@ -19,6 +18,7 @@ use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
 use super::{AfterDead, OnUnknown, Policy, Rule, rules};
+use super::{AfterRefusal, budget};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;

@@ -127,7 +127,7 @@ impl Turn<'_> {
                         Some(first) => chain::more_hopeful(first, error),
                         None => error,
                     });
-                    way
+                    self.in_time(&link, way)
                 }
             };
             so_far.waited = matches!(way, Way::Same(_));
@@ -141,6 +141,14 @@ impl Turn<'_> {
             next = self.chain.after(at, way);
         }
         Ok(so_far.end())
+    }
+
+    /// A wait for the same model lasts until its breaker lets a call through, or is none that is worth a slot.
+    fn in_time(&self, link: &Link, way: Way) -> Way {
+        let Way::Same(wait) = way else { return way };
+        let held = self.desk.outages.model(link.name()).and_then(|gate| gate.holding());
+        let wait = wait.max(held.map_or(Duration::ZERO, |held| held.probe_in));
+        if wait <= chain::SHORT { Way::Same(wait) } else { Way::Next }
     }
 
     /// The answer that an earlier claim paid for and did not live to use.

@@ -100,7 +100,8 @@ fn only_what_was_certainly_not_sent_is_free() {
 
 #[test]
 fn an_answer_is_charged_what_it_used_and_in_full_where_the_provider_does_not_say() {
-    let answer = |tokens_in, tokens_out| Answer { text: "yes".into(), tokens_in, tokens_out, tokens_cached: None, cut: false };
+    let answer =
+        |tokens_in, tokens_out| Answer { text: "yes".into(), tokens_in, tokens_out, tokens_cached: None, cut: false };
     let priced = link("a", None);
     assert_eq!(priced.charge(&answer(Some(1_000_000), Some(500_000))), Charge::Cost("2".parse().unwrap()));
     assert_eq!(priced.charge(&answer(Some(1), None)), Charge::Reserved);
@@ -132,11 +133,13 @@ fn a_chain_is_picked_by_name_and_a_name_that_nobody_has_is_named() {
 #[test]
 fn a_model_without_a_price_in_the_budgets_currency_is_refused_by_name() {
     let starter = include_str!("../../../../policies/shop.toml");
-    let policy = |budget: &str| Policy::parse(&starter.replacen("contact_day = { calls = 500 }", budget, 1), "test").unwrap();
+    let policy =
+        |budget: &str| Policy::parse(&starter.replacen("contact_day = { calls = 500 }", budget, 1), "test").unwrap();
     let dollars = policy("currency = \"USD\"\ndeployment_day = { amount = \"5\" }");
     let euros = policy("currency = \"EUR\"\ndeployment_day = { amount = \"5\" }");
     let calls = policy("deployment_day = { calls = 5 }");
-    let chain = |prices| Chain::new(vec![link("a", None), Link::new(Arc::new(Named("b")), "test", prices, None)]).unwrap();
+    let chain =
+        |prices| Chain::new(vec![link("a", None), Link::new(Arc::new(Named("b")), "test", prices, None)]).unwrap();
     assert!(chain(Some(usd("1", "1"))).affords(dollars.spending()).is_ok());
     assert!(chain(Some(Prices::free())).affords(dollars.spending()).is_ok());
     assert!(chain(None).affords(calls.spending()).is_ok());
