@@ -17,7 +17,7 @@ pub use ids::{
     TurnId, WorkerId,
 };
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
-pub use money::{Money, NotMoney, Prices, Usage};
+pub use money::{Charge, Money, NotMoney, Prices, Usage};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
 pub use states::{DeadState, End, ItemState, ReplayMode, ReplayState, SendState, UnknownState};
 pub use tally::{Span, Tally};

@@ -29,7 +29,7 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, NewAttempt, PaidAnswer, Reserve};
 pub use budget::{Budget, Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{

@@ -7,11 +7,11 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use common::domain::{AttemptId, Money};
+use common::domain::{AttemptId, Charge, Money};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::steps::{self, Step};
-use common::store::{AttemptEnd, BegunAttempt, Charge, NewAttempt, Reserve, StoreError};
+use common::store::{AttemptEnd, BegunAttempt, NewAttempt, Reserve, StoreError};
 use common::telemetry::field;
 use serde_json::json;
 
