@@ -49,6 +49,10 @@ pub mod field {
     pub const STATUS: &str = "http.status";
     /// A file of ours.
     pub const FILE: &str = "file";
+    /// A line of it.
+    pub const LINE: &str = "line";
+    /// A policy's version.
+    pub const POLICY: &str = "policy";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -72,6 +76,8 @@ pub mod field {
         SETTING,
         STATUS,
         FILE,
+        LINE,
+        POLICY,
     ];
 }
 

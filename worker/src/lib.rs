@@ -3,7 +3,7 @@
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
 //! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
-//! [`rehearsal`] (a dead letter's replay, without doing it).
+//! [`rehearsal`] (a dead letter's replay, without doing it), [`reload`] (another policy while it runs).
 
 mod accounts;
 pub mod bell;
@@ -21,10 +21,12 @@ pub mod pipeline;
 pub mod policy;
 pub mod recovery;
 pub mod rehearsal;
+pub mod reload;
 mod retry_after;
 pub mod turn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,7 +35,7 @@ use arc_swap::ArcSwap;
 use common::config::Config;
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
-use common::shutdown::{self, Stop};
+use common::shutdown::{self, Hangups, Stop};
 use common::store::{Clock, Store, StoreError};
 use common::telemetry::field;
 use face::{Check, Server};
@@ -48,7 +50,6 @@ use crate::intake::Otherwise;
 use crate::models::chain::Chain;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
-use crate::policy::Policy;
 use crate::turn::Turns;
 
 /// Unsettled deliveries at once: intake is quick, so a few keep it busy, and a dead worker gives few back.
@@ -91,6 +92,8 @@ pub struct Worker {
     admin: Server,
     admin_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    policy: Option<PathBuf>,
+    hangups: Option<Hangups>,
 }
 
 impl Worker {
@@ -148,7 +151,15 @@ impl Worker {
             admin: Server::new(admin, routes),
             admin_address,
             draining,
+            policy: config.shared.policy,
+            hangups: None,
         })
+    }
+
+    /// Reads the policy again at every hangup.
+    #[must_use]
+    pub fn reloading_on(self, hangups: Hangups) -> Self {
+        Self { hangups: Some(hangups), ..self }
     }
 
     /// Where health and metrics are.
@@ -169,6 +180,9 @@ impl Worker {
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
         tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
+        if let Some(hangups) = self.hangups {
+            tokio::spawn(reload::keep(desk.clone(), self.policy, hangups, stop.clone()));
+        }
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
@@ -200,12 +214,7 @@ impl Worker {
 
 /// The configured policy, ready to judge.
 fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
-    let policy = match &config.policy {
-        Some(path) => Policy::load(path),
-        None => Policy::starter(),
-    };
-    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
+    reload::ready(config.policy.as_deref()).map_err(|error| StartError::Policy(error.to_string()))
 }
 
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {

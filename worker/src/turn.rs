@@ -6,6 +6,7 @@
 mod asking;
 pub(crate) mod draft;
 mod ending;
+mod path;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,15 +19,15 @@ use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use futures_util::FutureExt;
-use serde_json::json;
 use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
 use crate::models::chain::Chain;
-use crate::pipeline::guardrails::{Guardrails, Reading, Talk};
+use crate::pipeline::guardrails::{Guardrails, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
+use crate::turn::path::{Exit, Path, PathStep, route_word};
 
 /// Lines that a rule may compare a text with: what was said long ago may be said again.
 pub(crate) const EARLIER_LINES: usize = 20;
@@ -62,10 +63,8 @@ impl Drop for InFlight {
 enum Pass {
     /// Committed; the claim goes on if more is pending.
     Committed(Option<Box<(Claimed, std::time::Duration)>>),
-    /// Given back.
-    HandedBack,
-    /// The claim is somebody else's: everything done under it is discarded.
-    Zombie,
+    /// Given back, or lost to somebody else, with nothing committed: everything done under it is discarded.
+    Left(Exit),
 }
 
 /// What a turn has gathered before it knows its end.
@@ -79,7 +78,7 @@ struct Turn<'a> {
     id: TurnId,
     taken: Vec<Taken>,
     trace: TraceContext,
-    path: Vec<serde_json::Value>,
+    path: Path,
     talk: Talk,
 }
 
@@ -119,7 +118,8 @@ impl Turns {
         let _slot = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { slot };
         let mut claim = claim;
         loop {
-            let pass = match self.pass(&claim).await {
+            let guardrails = self.desk.guardrails();
+            let pass = match self.pass(&claim, guardrails.clone()).await {
                 Ok(pass) => pass,
                 Err(error) => self.give_up(&claim, &error).await,
             };
@@ -131,16 +131,32 @@ impl Turns {
                         break;
                     }
                 }
-                Pass::Committed(None) | Pass::HandedBack => break,
-                Pass::Zombie => {
-                    metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
-                    tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
-                    if let Err(error) = self.desk.store.lost_alive(&claim).await {
-                        tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+                Pass::Committed(None) => break,
+                Pass::Left(exit) => {
+                    if exit == Exit::Zombie {
+                        self.lost_alive(&claim).await;
                     }
+                    self.note(&claim, exit, Some(guardrails.policy().version())).await;
                     break;
                 }
             }
+        }
+    }
+
+    async fn lost_alive(&self, claim: &Claimed) {
+        metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
+        tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+        if let Err(error) = self.desk.store.lost_alive(claim).await {
+            tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+        }
+    }
+
+    /// Keeps for the decision path how a claim ended that committed nothing. A note that cannot be written is a gap in
+    /// the path and nothing worse.
+    async fn note(&self, claim: &Claimed, exit: Exit, policy: Option<&str>) {
+        let Some(note) = exit.note(policy) else { return };
+        if let Err(error) = self.desk.store.note(claim, note).await {
+            tracing::warn!({ field::ERROR } = %error, "how a claim ended could not be noted");
         }
     }
 
@@ -152,17 +168,18 @@ impl Turns {
         if let Err(error) = self.desk.store.hand_back(claim, HandBack::Crashed).await {
             tracing::error!({ field::ERROR } = %error, "a failed turn's claim is kept until this worker ends");
         }
+        self.note(claim, Exit::Panicked, None).await;
     }
 
-    /// One turn over everything pending.
-    async fn pass(&self, claim: &Claimed) -> Result<Pass, StoreError> {
+    /// One turn over everything pending, under the policy that is in force when it begins.
+    async fn pass(&self, claim: &Claimed, guardrails: Arc<Guardrails>) -> Result<Pass, StoreError> {
         let desk = &*self.desk;
         let mut taken = desk.store.pending(claim).await?;
         if let Some(at) = desk.store.awaited_until(claim, &taken) {
             desk.store.hand_back(claim, HandBack::Until(at)).await?;
             desk.turns.ring(claim.conversation, until(claim.at, at));
             tracing::info!({ field::OUTCOME } = "awaits_predecessor", "a named predecessor has not come in");
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::AwaitsPredecessor(at)));
         }
         if claim.one_by_one {
             taken.truncate(1);
@@ -170,12 +187,11 @@ impl Turns {
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
         let talk = Talk::on(claim.source.as_str());
-        let guardrails = desk.guardrails();
-        let (chain, id, path) = (desk.chain.clone(), TurnId::random(), Vec::new());
+        let (chain, id, path) = (desk.chain.clone(), TurnId::random(), Path::default());
         let mut turn = Turn { desk, guardrails, chain, claim, id, taken, trace, path, talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::Idle));
         }
         if claim.claims > 1 {
             desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
@@ -236,7 +252,7 @@ impl Turns {
             }
             tokio::time::sleep(self.desk.timing.sweep).await;
         }
-        Pass::HandedBack
+        Pass::Left(Exit::StoreFailed)
     }
 }
 
@@ -253,10 +269,10 @@ impl Turn<'_> {
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
         for message in &pending {
-            self.path.push(screened(message, guardrails.policy().version()));
+            self.path.push(PathStep::screen(message, guardrails.policy().version()));
         }
-        self.path.push(json!({ "step": "route", "route": route_word(plan.route()), "locale": plan.locale(),
-                               "floor": self.claim.floor.as_str() }));
+        let (route, locale) = (route_word(plan.route()), plan.locale().to_owned());
+        self.path.push(PathStep::Route { route, locale, floor: self.claim.floor });
         Some(plan)
     }
 
@@ -277,23 +293,6 @@ impl Turn<'_> {
     /// The events of this turn.
     fn events(&self) -> Vec<EventId> {
         self.taken.iter().map(|message| message.event_id).collect()
-    }
-}
-
-fn screened(message: &Pending, policy: &str) -> serde_json::Value {
-    match &message.reading {
-        Reading::Text(screening) => json!({ "step": "screen", "event": message.event_id, "locale": screening.locale,
-                                            "policy": policy, "rules": screening.results }),
-        Reading::Unreadable(what) => json!({ "step": "screen", "event": message.event_id, "unreadable": what }),
-    }
-}
-
-const fn route_word(route: &Route) -> &'static str {
-    match route {
-        Route::Assistant(_) => "assistant",
-        Route::Policy => "policy",
-        Route::Queue(_) => "queue",
-        Route::Person => "person",
     }
 }
 

@@ -52,6 +52,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0006_money.sql"),
         include_str!("../../../migrations/store/postgres/0006_money.sql"),
     ),
+    (
+        8,
+        "trace",
+        include_str!("../../../migrations/store/sqlite/0008_trace.sql"),
+        include_str!("../../../migrations/store/postgres/0008_trace.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(

@@ -13,9 +13,9 @@ use common::shutdown::Stop;
 use common::steps::{self, Step};
 use common::store::{AttemptEnd, BegunAttempt, NewAttempt, Reserve, StoreError};
 use common::telemetry::field;
-use serde_json::json;
 
 use super::Turn;
+use super::path::PathStep;
 use crate::models::chain::{self, Link, Way};
 use crate::models::{Answer, ModelError};
 use crate::outages;
@@ -156,8 +156,9 @@ impl Turn<'_> {
         let Some(paid) = self.desk.store.paid_answer(self.claim, &self.chain.names(), hash).await? else {
             return Ok(None);
         };
-        self.path.push(json!({ "step": "model", "model": paid.model, "attempt": paid.attempt, "prompt": hash,
-                               "outcome": "stored_answer" }));
+        let (model, attempt) = (paid.model.clone(), Some(paid.attempt));
+        let prompt = Some(hash.to_owned());
+        self.path.push(PathStep::Model { model, attempt, prompt, outcome: "stored_answer", ms: None });
         let (tokens_in, tokens_out, tokens_cached) = (None, None, None);
         let answer = Answer { text: paid.text, tokens_in, tokens_out, tokens_cached, cut: false };
         Ok(Some(Asked::Answered { answer, model: paid.model }))
@@ -278,8 +279,9 @@ impl Turn<'_> {
     ) -> Result<(), StoreError> {
         let (model, word) = (going.link.name().to_owned(), called.word());
         let charge = called.charge(going.link);
-        self.path.push(json!({ "step": "model", "model": model, "attempt": going.attempt, "prompt": hash,
-                               "outcome": word, "ms": u64::try_from(taken.as_millis()).unwrap_or(u64::MAX) }));
+        let (attempt, prompt) = (Some(going.attempt), Some(hash.to_owned()));
+        let ms = Some(u64::try_from(taken.as_millis()).unwrap_or(u64::MAX));
+        self.path.push(PathStep::Model { model: model.clone(), attempt, prompt, outcome: word, ms });
         metrics::histogram!(names::MODEL_SECONDS, "model" => model.clone(), "outcome" => word).record(taken);
         let end = match called {
             Called::Answered(answer) => {
@@ -294,8 +296,9 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn passed_over(&mut self, link: &Link, why: &str) {
-        self.path.push(json!({ "step": "model", "model": link.name(), "outcome": why }));
+    fn passed_over(&mut self, link: &Link, why: &'static str) {
+        let model = link.name().to_owned();
+        self.path.push(PathStep::Model { model, attempt: None, prompt: None, outcome: why, ms: None });
     }
 }
 

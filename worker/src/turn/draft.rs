@@ -5,9 +5,9 @@ use common::metrics as names;
 use common::shutdown::Stop;
 use common::store::{HandBack, StoreError};
 use common::telemetry::field;
-use serde_json::json;
 
 use super::asking::Asked;
+use super::path::{Exit, PathStep};
 use super::{Pass, Turn};
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
@@ -32,7 +32,7 @@ impl Turn<'_> {
             Asked::Spent(kind) => self.spent(plan, kind).await,
             Asked::Drained => {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-                Ok(Pass::HandedBack)
+                Ok(Pass::Left(Exit::Drained))
             }
             Asked::Lost => self.lost().await,
         }
@@ -62,11 +62,11 @@ impl Turn<'_> {
         let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
-            Decision::Refused { rule } => ("refused", Some(rule)),
-            Decision::Handoff(call) => ("handoff", Some(&call.rule)),
+            Decision::Refused { rule } => ("refused", Some(rule.clone())),
+            Decision::Handoff(call) => ("handoff", Some(call.rule.clone())),
         };
-        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
-                               "policy": self.guardrails.policy().version(), "rules": approval.results }));
+        let (policy, rules) = (self.guardrails.policy().version().to_owned(), approval.results);
+        self.path.push(PathStep::Approve { outcome: word, rule, policy, rules });
         let model = Some(model);
         match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
