@@ -10,6 +10,7 @@ mod path;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::domain::{EventId, Floor, Speaker, TurnId};
 use common::metrics as names;
@@ -31,6 +32,9 @@ use crate::turn::path::{Exit, Path, PathStep, route_word};
 
 /// Lines that a rule may compare a text with: what was said long ago may be said again.
 pub(crate) const EARLIER_LINES: usize = 20;
+
+/// How long a conversation rests of which nothing can be read or written.
+const HOPELESS: Duration = Duration::from_secs(60);
 
 /// What is known of a claim that ended without a record.
 const CRASHED: &str = "its worker ended without a word";
@@ -62,7 +66,7 @@ impl Drop for InFlight {
 /// How one pass over a claim ended.
 enum Pass {
     /// Committed; the claim goes on if more is pending.
-    Committed(Option<Box<(Claimed, std::time::Duration)>>),
+    Committed(Option<Box<(Claimed, Duration)>>),
     /// Given back, or lost to somebody else, with nothing committed: everything done under it is discarded.
     Left(Exit),
 }
@@ -215,7 +219,7 @@ impl Turns {
     }
 
     /// Waits for a burst that began during the turn to finish; false when the worker drains and the claim went back.
-    async fn settle(&self, claim: &Claimed, quiet: std::time::Duration) -> bool {
+    async fn settle(&self, claim: &Claimed, quiet: Duration) -> bool {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
@@ -229,6 +233,13 @@ impl Turns {
         }
     }
 
+    async fn much_later(&self, claim: &Claimed) -> HandBack {
+        match self.desk.store.now().await {
+            Ok(now) => HandBack::Retry { at: now + HOPELESS, counted: 0, one_by_one: claim.one_by_one },
+            Err(_) => HandBack::Uncounted,
+        }
+    }
+
     /// The store failed in mid-turn. Nothing of the turn counts; the claim goes back as if it had not been, as soon
     /// as the store answers; a drain lets it run out.
     async fn give_up(&self, claim: &Claimed, error: &StoreError) -> Pass {
@@ -236,13 +247,17 @@ impl Turns {
         metrics::counter!(names::TURNS, "outcome" => "store_failed").increment(1);
         let how = match error {
             StoreError::Unavailable(_) => HandBack::Uncounted,
-            // Not a passing state: it counts as a claim without an end, so that the message is parked in the end.
-            StoreError::Configuration(_)
-            | StoreError::Broken(_)
-            | StoreError::Sealed(_)
-            | StoreError::Erased
-            | StoreError::Refused(_)
-            | StoreError::Absent(..) => HandBack::Crashed,
+            // Its key is not here, or does not open: not even parking could be written down. It waits for the key.
+            StoreError::Sealed(_) | StoreError::Erased => self.much_later(claim).await,
+            // Not a passing state: it counts as a claim without an end, so that the message is parked in the end; and
+            // where that fails too, it must not keep every worker busy.
+            StoreError::Configuration(_) | StoreError::Broken(_) | StoreError::Refused(_) | StoreError::Absent(..) => {
+                if claim.claims > i64::from(CRASH_CLAIMS) {
+                    self.much_later(claim).await
+                } else {
+                    HandBack::Crashed
+                }
+            }
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.
         while let Err(error) = self.desk.store.hand_back(claim, how).await {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intake::party_context;
+use super::intake::{party_context, party_of};
 use super::sql::{Row, args};
 use super::{Store, StoreError};
 use crate::domain::{ConversationId, DeadId, EventId, Floor, Line, Micros, Party, SendId, Status, TurnId};
@@ -161,7 +161,7 @@ impl Store {
         let said = self.lines(id, &key, lines, false).await?;
         Ok(ConversationView {
             summary: summary(&row)?,
-            party: serde_json::from_slice(&party).map_err(|error| StoreError::Broken(error.to_string()))?,
+            party: party_of(&party)?,
             lines: said.into_iter().map(|(_, line)| line).collect(),
             inbox: self.inbox_of(id).await?,
             outbox: self.outbox_of(id).await?,

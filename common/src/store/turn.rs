@@ -173,7 +173,7 @@ impl Store {
             lines.extend(said_line(row, key)?);
         }
         for row in self.main.read(sent, values).await? {
-            lines.push(sent_line(&row, key)?);
+            lines.extend(sent_line(&row, key)?);
         }
         lines.sort_by_key(|(position, _)| *position);
         Ok(lines.split_off(lines.len().saturating_sub(limit)))
@@ -404,10 +404,11 @@ fn said_line(row: &Row, key: &Keyring) -> Result<Option<(Position, Line)>, Store
     Ok(Some((position, Line { speaker, at: row.get("accepted_at")?, text })))
 }
 
-fn sent_line(row: &Row, key: &Keyring) -> Result<(Position, Line), StoreError> {
+/// What was sent in an outbox row; `None` when it does not open, as with what was said.
+fn sent_line(row: &Row, key: &Keyring) -> Result<Option<(Position, Line)>, StoreError> {
     let id = SendId::from_uuid(row.get("id")?);
-    let text = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?)?;
+    let Ok(text) = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?) else { return Ok(None) };
     let position = Position(row.get("position")?, 2, row.get("ordinal")?);
     let line = Line { speaker: Speaker::Business(row.word("author")?), at: row.get("created_at")?, text };
-    Ok((position, line))
+    Ok(Some((position, line)))
 }
