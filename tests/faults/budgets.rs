@@ -94,6 +94,21 @@ async fn a_budget_in_money_does_not_start_with_a_model_that_has_no_price() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_whose_budget_no_price_fits_is_not_put_in_force_while_a_worker_runs() {
+    let (policy, plan) = capped(Doors::Embedded, "contact_day = { calls = 9 }", WHATSAPP).await;
+    let stack = plan.start().await;
+    let path = policy.path().join("policy.toml");
+    let changed = std::fs::read_to_string(&path).unwrap();
+    let budget = "currency = \"EUR\"\ncontact_day = { amount = \"9\" }";
+    std::fs::write(&path, changed.replacen("contact_day = { calls = 9 }", budget, 1)).unwrap();
+    stack.workers[0].signal(nix::sys::signal::Signal::SIGHUP);
+    eventually("it is refused", async || stack.workers[0].log().contains("'main' has no price in EUR")).await;
+    let event = stack.say(CUSTOMER, "Are you open?").await;
+    assert_eq!(stack.end_of(event).await, "replied");
+    stack.settled().await;
+}
+
 const CAP: &str = "0.06";
 const CALLS: usize = 40;
 const CUSTOMERS: usize = 32;
