@@ -1,5 +1,6 @@
 //! The vocabulary: pure values, no I/O, no async, no provider's shapes.
 
+mod budget;
 mod conversation;
 mod handoff;
 mod ids;
@@ -10,6 +11,7 @@ mod states;
 mod tally;
 mod time;
 
+pub use budget::Budget;
 pub use conversation::{Author, Floor, Line, Speaker};
 pub use handoff::{Call, Priority};
 pub use ids::{

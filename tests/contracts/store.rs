@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use common::config::{Keys, QueueSecrets, Secret, SqliteFile, StoreUrl, Timing};
 use common::domain::{
-    Address, AttemptId, Author, Charge, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, InstanceId,
-    Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
+    Address, AttemptId, Author, Charge, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound,
+    InstanceId, Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
 };
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};

@@ -148,7 +148,8 @@ async fn no_cap_is_passed_by_workers_that_are_killed(doors: Doors) {
     }
     stack.settled().await;
     within_caps(&stack).await;
-    assert_eq!(ends.keys().map(String::as_str).collect::<Vec<_>>(), ["handed_off", "replied"], "{ends:?}");
+    assert!(ends.keys().all(|end| ["handed_off", "joined", "replied"].contains(&end.as_str())), "{ends:?}");
+    assert!(ends["handed_off"] > 0 && ends["replied"] > 0, "{ends:?}");
     eventually("every call is accounted for", async || {
         let spends = stack.store.spend(common::domain::Micros(0)).await.unwrap();
         spends.iter().all(|spend| spend.reserved == Money::ZERO)

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::budget::{self, Budget};
+use super::budget;
 use super::claim::Claimed;
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{AttemptId, Charge, ConversationId, Micros, Money};
+use crate::domain::{AttemptId, Budget, Charge, ConversationId, Micros, Money};
 
 /// A call about to be made.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::domain::{Charge, ContactId, Money};
-use common::store::{AttemptEnd, BegunAttempt, Budget, Claimed, Given, NewAttempt, Reserve, Store};
+use common::domain::{Budget, Charge, ContactId, Money};
+use common::store::{AttemptEnd, BegunAttempt, Claimed, Given, NewAttempt, Reserve, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -218,7 +218,8 @@ impl Turn<'_> {
         if policy.spending().currency().is_some_and(|currency| !chain::priced_in(link, currency)) {
             return Ok(Err("unpriced".to_owned()));
         }
-        let (budgets, most) = (policy.spending().budgets(self.claim), link.most(prompt));
+        let (claim, most) = (self.claim, link.most(prompt));
+        let budgets = policy.spending().budgets((claim.conversation, claim.epoch), claim.contact, claim.at);
         let price = link.prices().zip(most);
         let price = price.map(|(table, most)| Reserve { prices: table.version(), currency: table.currency(), most });
         let new = NewAttempt {
