@@ -21,11 +21,15 @@ mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
+mod known; // what is answered without the model, and what the model is told besides
 mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
 mod policy; // a policy is checked, asked and measured without any door
+mod policy_diff; // what another policy would have made of the past
 mod privacy; // nothing personal or secret in clear, anywhere
+mod reload; // another policy while turns run
+mod snapshot; // the last hour in figures
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says
 mod statuses; // what a provider says became of a send

@@ -30,6 +30,8 @@ pub const SPOOL_OLDEST_SECONDS: &str = "handrail_spool_oldest_seconds";
 pub const TALLIES: &str = "handrail_ingress_tallies_total";
 /// Deliveries by what intake did. Label: `outcome`.
 pub const INTAKE: &str = "handrail_intake_total";
+/// Tallies of an ingress that no worker could open, dropped after their retries.
+pub const TALLIES_DROPPED: &str = "handrail_intake_tallies_dropped_total";
 /// Acks that the queue had already given to somebody else.
 pub const ACKS_LATE: &str = "handrail_acks_late_total";
 /// Turns by how they ended. Label: `outcome`.
@@ -44,6 +46,12 @@ pub const TURNS_WAITING_SECONDS: &str = "handrail_turns_waiting_seconds";
 pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 /// Tokens. Labels: `model`, `direction` (`in`, `out`, `cached`).
 pub const TOKENS: &str = "handrail_model_tokens_total";
+/// Answers by where they came from. Label: `from` (`faq`, `saved`, `model`).
+pub const ANSWERS: &str = "handrail_answers_total";
+/// Questions that were looked up among the saved answers. Label: `outcome` (`hit`, `would_hit`, `miss`, `refused`).
+pub const SAVED_ANSWERS: &str = "handrail_saved_answers_total";
+/// Answers that had not the form they were asked for. Label: `outcome` (`repaired`, `given_up`).
+pub const MALFORMED_ANSWERS: &str = "handrail_malformed_answers_total";
 /// What calls were charged, in nano-units. Labels: `model`, `currency`.
 pub const SPEND: &str = "handrail_model_spend_nanos_total";
 /// Calls that were charged as reserved since nobody said what they used. Label: `model`.
@@ -80,7 +88,7 @@ pub const CONSUMERS_REBUILT: &str = "handrail_consumers_rebuilt_total";
 pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 /// Age in seconds of a queue's oldest message. Label: `queue`.
 pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
-/// Dead letters made. Label: `class`.
+/// Dead letters made or opened again, counted once they are committed. Label: `class`.
 pub const DEAD: &str = "handrail_dead_letters_total";
 /// Numbers that an ingress vouched for and intake never saw; anything but 0 is a loss.
 pub const LEDGER_LOST: &str = "handrail_ledger_lost";

@@ -5,6 +5,7 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
 mod budget;
 mod claim;
@@ -21,6 +22,7 @@ mod past;
 mod read;
 mod scene;
 mod schema;
+mod snapshot;
 mod sql;
 mod status;
 mod tally;
@@ -43,11 +45,12 @@ pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnkn
 pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
 pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
-pub use notes::{NewNote, NoteView};
+pub use notes::{NewHit, NewNote, NoteView};
 pub use outbox::NewSend;
 pub use past::{PastMessage, PastScene, PastTurn, Period};
 pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use scene::{Scene, SceneMessage};
+pub use snapshot::{Latency, ModelCalls, RuleHits, Snapshot};
 pub use sql::Clock;
 pub use tap::{Passing, Tap};
 pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
@@ -123,6 +126,7 @@ pub struct Store {
     pseudonyms: Pseudonyms,
     timing: Timing,
     met: tally::Met,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -176,6 +180,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
+            holds: hold::Holds::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{conversation, dead, demo, keys, ledger, migrate, policy, queue, send};
+use commands::{conversation, dead, demo, keys, ledger, migrate, policy, queue, send, snapshot};
 use context::Context;
 use failure::{Answer, Failure};
 use output::Output;
@@ -57,6 +57,8 @@ enum Command {
     /// What may be said: check a policy, explain what it makes of a text, measure a rule, compare two over the past
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// The last hour in figures: messages, answers, handoffs, errors, times, tokens, and what waits now
+    Snapshot(snapshot::Snapshot),
     /// Keys for production
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -91,6 +93,7 @@ async fn dispatch(cli: Cli) -> Answer {
         Command::Dead(dead) => dead.run(&context).await,
         Command::Conversation(conversation) => conversation.run(&context).await,
         Command::Policy(policy) => policy.run(&context).await,
+        Command::Snapshot(snapshot) => snapshot.run(&context).await,
         Command::Keys(keys) => keys.run(&context),
     }
 }
@@ -108,6 +111,7 @@ fn start_logging(command: &Command) {
         | Command::Dead(_)
         | Command::Conversation(_)
         | Command::Policy(_)
+        | Command::Snapshot(_)
         | Command::Keys(_) => common::telemetry::start_filtered("warn"),
     }
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use lens::injection::features::{BUCKETS, Seen};
-use lens::injection::model::windows;
+use lens::injection::model::{share, windows};
 use lens::injection::{Weights, judge_by};
 use lens::{View, Views};
 use rand::rngs::StdRng;
@@ -27,12 +27,23 @@ enum Part {
 }
 
 const FOLDS: u64 = 5;
+const AT_LENGTH: &str = "at length";
+const IN_THE_MIDDLE: &str = "in the middle";
 
 struct Row {
     text: String,
     attack: bool,
     source: String,
+    /// Of our own attacks, what they try.
+    family: String,
     part: Part,
+}
+
+impl Row {
+    /// A row of ours or of a source's that is of no family.
+    fn plain(text: String, attack: bool, source: &str, part: Part) -> Self {
+        Self { text, attack, source: source.to_owned(), family: String::new(), part }
+    }
 }
 
 fn digest(text: &str) -> u64 {
@@ -80,7 +91,8 @@ fn own(file: &str, attack: bool, rows: &mut Vec<Row>, random: &mut StdRng) {
         let kind = if attack { "attack" } else { cells[1] };
         let source = format!("own {kind} {}", cells[0]);
         for text in expand(text, if attack { 20 } else { 40 }, random) {
-            rows.push(Row { text, attack, source: source.clone(), part });
+            let family = if attack { cells[1].to_owned() } else { String::new() };
+            rows.push(Row { text, attack, source: source.clone(), family, part });
         }
     }
 }
@@ -91,21 +103,34 @@ fn given(path: &str, rows: &mut Vec<Row>) {
         let text = row["text"].as_str().unwrap().to_owned();
         let key: Vec<&str> = text.split_whitespace().take(5).collect();
         let part = part_of(&key.join(" ").to_lowercase());
-        let source = row["source"].as_str().unwrap().to_owned();
-        rows.push(Row { text, attack: row["label"] == "attack", source, part });
+        rows.push(Row::plain(text, row["label"] == "attack", row["source"].as_str().unwrap(), part));
     }
 }
 
-/// Several ordinary sentences in a row: people write at length, too.
+/// Several ordinary sentences in a row: people write at length, too. In some of them stands one of attack.
 fn at_length(rows: &mut Vec<Row>, random: &mut StdRng) {
     for part in (0..FOLDS).map(Part::Fold).chain([Part::Test]) {
-        let short: Vec<String> =
-            rows.iter().filter(|row| is_question(row) && row.part == part).map(|row| row.text.clone()).collect();
-        for _ in 0..short.len() / 12 {
-            let count = random.random_range(2..9);
-            let text: Vec<&str> = (0..count).map(|_| short[random.random_range(0..short.len())].as_str()).collect();
-            rows.push(Row { text: text.join(". "), attack: false, source: "at length".into(), part });
+        let of = |chosen: &dyn Fn(&Row) -> bool| -> Vec<String> {
+            rows.iter().filter(|row| row.part == part && chosen(row)).map(|row| row.text.clone()).collect()
+        };
+        let short = of(&is_question);
+        let attacks = of(&|row| row.attack && !row.source.contains("satml") && row.text.len() < 240);
+        let innocent = |random: &mut StdRng, count: usize| -> Vec<String> {
+            (0..count).map(|_| short[random.random_range(0..short.len())].clone()).collect()
+        };
+        let mut made = Vec::new();
+        for at in 0..short.len() / 8 {
+            let count = if at % 4 == 0 { random.random_range(9..30) } else { random.random_range(2..9) };
+            made.push(Row::plain(innocent(random, count).join(". "), false, AT_LENGTH, part));
         }
+        for attack in attacks.iter().step_by(5) {
+            let (before, after) = (random.random_range(1..9), random.random_range(0..7));
+            let mut text = innocent(random, before);
+            text.push(attack.clone());
+            text.extend(innocent(random, after));
+            made.push(Row::plain(text.join(". "), true, IN_THE_MIDDLE, part));
+        }
+        rows.extend(made);
     }
 }
 
@@ -113,6 +138,8 @@ fn at_length(rows: &mut Vec<Row>, random: &mut StdRng) {
 fn weight(row: &Row) -> f32 {
     if row.source.starts_with("own trigger") {
         4.0
+    } else if row.source == IN_THE_MIDDLE {
+        setting("MIDDLE", 1.0)
     } else if row.source.starts_with("own") {
         3.0
     } else if row.source.contains("llmail") || row.source.contains("satml") {
@@ -144,7 +171,7 @@ impl Trainer {
     fn new(groups: usize) -> Self {
         Self {
             rate: setting("RATE", 0.15),
-            decay: setting("DECAY", 2e-4),
+            decay: setting("DECAY", 7e-4),
             buckets: vec![0.0; BUCKETS],
             bucket_steps: vec![1e-2; BUCKETS],
             groups: vec![0.5; groups],
@@ -162,7 +189,7 @@ impl Trainer {
     fn score(&self, seen: &Seen, window: (usize, usize)) -> f32 {
         let buckets = Self::range(seen, window);
         let sum: f32 = buckets.iter().map(|bucket| self.buckets[usize::from(*bucket)]).sum();
-        sum / (buckets.len().max(1) as f32).sqrt()
+        sum / share(buckets.len())
     }
 
     fn spoken(&self, seen: &Seen) -> f32 {
@@ -182,7 +209,7 @@ impl Trainer {
         let wanted = f32::from(u8::from(attack));
         let error = (1.0 / (1.0 + (-z).exp()) - wanted) * weight;
         let buckets = Self::range(seen, window);
-        let each = error / (buckets.len().max(1) as f32).sqrt();
+        let each = error / share(buckets.len());
         for bucket in buckets {
             let at = usize::from(*bucket);
             let slope = each + self.decay * self.buckets[at];
@@ -213,11 +240,15 @@ fn train(rows: &[&Row], random: &mut StdRng) -> Weights {
     let seen: Vec<Seen> = rows.iter().map(|row| Seen::of(&View::plain(&row.text), &row.text)).collect();
     let mut trainer = Trainer::new(Weights::default().groups.len());
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    let epochs = setting("EPOCHS", 4.0) as usize;
+    let epochs = setting("EPOCHS", 6.0) as usize;
     for epoch in 0..epochs {
         order.shuffle(random);
         for at in &order {
-            trainer.learn(&seen[*at], rows[*at].attack, weight(rows[*at]), epoch < 2);
+            // At first a text is learnt whole, except one of which most is innocent.
+            let (whole, mixed) = (epoch < 2, rows[*at].source == IN_THE_MIDDLE);
+            if !(whole && mixed) {
+                trainer.learn(&seen[*at], rows[*at].attack, weight(rows[*at]), whole);
+            }
         }
     }
     trainer.weights()
@@ -258,8 +289,12 @@ fn threshold(scored: &[(&Row, f32)]) -> f32 {
         println!("  {} rows, {} of them above {:.3}", scores.len(), at, scores[at]);
         scores[at]
     };
-    let questions = quantile(&is_question, setting("QUESTIONS", 0.001));
-    questions.max(quantile(&is_trigger, setting("TRIGGERS", 0.025)))
+    let long = |row: &Row| row.source == AT_LENGTH;
+    let own = |row: &Row| row.source.starts_with("own");
+    quantile(&|row| is_question(row) && !long(row) && !own(row), setting("QUESTIONS", 0.001))
+        .max(quantile(&|row| is_question(row) && own(row), setting("OWN", 0.01)))
+        .max(quantile(&long, setting("LONG", 0.005)))
+        .max(quantile(&is_trigger, setting("TRIGGERS", 0.015)))
 }
 
 fn recall(scored: &[(&Row, f32)], threshold: f32) {
@@ -295,6 +330,35 @@ fn figures(weights: &Weights, rows: &[Row], shown: impl Fn(&Row) -> bool, verbos
     print(by_source);
 }
 
+const LEFT_OUT: [&str; 8] =
+    ["safeguard", "trustai", "lakera", "satml", "llmail", "own attack en", "own attack es", "own attack pt"];
+const FAMILIES: [&str; 15] = [
+    "override",
+    "persona",
+    "extraction",
+    "authority",
+    "delimiter",
+    "puppetry",
+    "tool",
+    "indirect",
+    "exfil",
+    "story",
+    "encoding",
+    "suppression",
+    "emotional",
+    "shop",
+    "harm",
+];
+
+/// How many of the rows are found by a model that has learnt from none like them.
+fn left_out(rows: &[Row], threshold: f32, name: &str, chosen: impl Fn(&Row) -> bool) {
+    let (of, others): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().filter(|row| row.part != Part::Test && row.source != IN_THE_MIDDLE).partition(|row| chosen(row));
+    let weights = train(&others, &mut StdRng::seed_from_u64(7));
+    let found = of.iter().filter(|row| logit(&weights, &row.text) >= threshold).count();
+    println!("  {name:16} {found:5} of {:5}, {:.2} %", of.len(), 100.0 * found as f64 / of.len() as f64);
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut random = StdRng::seed_from_u64(7);
@@ -318,14 +382,11 @@ fn main() {
         }
     }
     println!("left out, then looked for:");
-    for source in
-        ["safeguard", "trustai", "lakera", "satml", "llmail", "own attack en", "own attack es", "own attack pt"]
-    {
-        let (of, others): (Vec<&Row>, Vec<&Row>) =
-            rows.iter().filter(|row| row.part != Part::Test).partition(|row| row.attack && row.source.contains(source));
-        let weights = train(&others, &mut random);
-        let found = of.iter().filter(|row| logit(&weights, &row.text) >= threshold).count();
-        println!("  {source:16} {found:5} of {:5}, {:.2} %", of.len(), 100.0 * found as f64 / of.len() as f64);
+    for source in LEFT_OUT {
+        left_out(&rows, threshold, source, |row| row.attack && row.source.contains(source));
+    }
+    for family in FAMILIES {
+        left_out(&rows, threshold, family, |row| row.family == family);
     }
     let learnt: Vec<&Row> = rows.iter().filter(|row| row.part != Part::Test).collect();
     let mut weights = train(&learnt, &mut random);

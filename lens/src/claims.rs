@@ -137,6 +137,34 @@ impl Facts {
         self.words.push_str(&format!(" {} ", words_of(text)));
     }
 
+    /// States what a text claims, and nothing else of it: a number that is no price does not become one.
+    pub fn add_claims(&mut self, text: &str) {
+        for claim in find(text) {
+            match claim.kind {
+                ClaimKind::Price => drop(self.amounts.insert(claim.value)),
+                ClaimKind::Hour => self.minutes.extend(claim.value.parse::<u32>().ok().map(|minutes| minutes % 720)),
+                ClaimKind::Phone | ClaimKind::Address => {
+                    self.state(claim.kind, &text[claim.span.start..claim.span.end])
+                }
+            }
+        }
+    }
+
+    /// States one thing of a known kind.
+    pub fn state(&mut self, kind: ClaimKind, text: &str) {
+        match kind {
+            ClaimKind::Price => self.amounts.extend(hundredths(text, None)),
+            ClaimKind::Phone => self.digits.push_str(&format!(" {}", digits(text))),
+            ClaimKind::Address => self.words.push_str(&format!(" {} ", words_of(text))),
+            // Hours are written in too many ways to be read strictly; the numbers in them are no amounts.
+            ClaimKind::Hour => {
+                let mut hours = Self::default();
+                hours.add(text);
+                self.minutes.extend(hours.minutes);
+            }
+        }
+    }
+
     /// Whether a claim stands among them.
     #[must_use]
     pub fn hold(&self, claim: &Claim) -> bool {
@@ -224,6 +252,22 @@ mod tests {
             "It has 3 speeds and weighs 7 kg",
         ] {
             assert_eq!(unheld(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_stated_by_its_kind_is_nothing_else() {
+        let mut facts = Facts::default();
+        facts.add_claims("Alba 50: 890.000 COP. 50 stitches, 7 kg, 12 months.");
+        facts.state(ClaimKind::Phone, "601 555 0142");
+        facts.state(ClaimKind::Hour, "Lunes a viernes de 8:30 a 18:00");
+        facts.state(ClaimKind::Address, "Calle 12 # 8-40, local 3");
+        let held = |text: &str| find(text).iter().all(|claim| facts.hold(claim));
+        for text in ["$890.000", "a las 8:30", "llame al 601 555 0142", "Calle 12 # 8-40", "50 stitches"] {
+            assert!(held(text), "{text}");
+        }
+        for text in ["50 COP", "12 pesos", "$601", "a las 9:30", "18 pesos"] {
+            assert!(!held(text), "{text}");
         }
     }
 

@@ -151,6 +151,13 @@ fn features(view: &View) -> Vec<u64> {
                 features.push(digest("*", &word[..end]));
             }
         }
+        let letters: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
+        for four in letters.windows(5).skip(1).filter(|_| letters.len() > 5) {
+            features.push(digest("+", &word[four[0]..four[4]]));
+        }
+        if letters.len() > 5 {
+            features.push(digest("<", &word[letters[letters.len() - 4]..]));
+        }
         features.push(digest(last, word));
         features.push(digest("", word));
         last = word;

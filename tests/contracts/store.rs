@@ -3,11 +3,13 @@
 //! A fixture is a fresh store with a clock that only the test moves: a file of its own for SQLite, a database of its
 //! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
+mod answers; // what is said again, for a while
 mod budgets; // spend never passes a cap
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
 mod dead_exports; // letters in a file are their deployment's own
+mod dead_handles; // a letter is the one handle on its message
 mod dead_history; // every failed attempt is known
 mod dead_letters; // what died is kept, and can be tried again once
 mod dead_replays; // frozen, in order, once, and confirmed by the worker
@@ -257,6 +259,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap().committed()
     }
@@ -279,6 +282,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap()
     }

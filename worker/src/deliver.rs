@@ -195,10 +195,10 @@ impl Deliveries {
     }
 
     fn dead(&self, claim: &DeliveryClaim, begun: &BegunSend, class: Class, code: &str) -> Finished {
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         let letter = NewDead {
             id: DeadId::random(),
-            event_id: begun.in_reply_to.first().copied(),
+            // The store knows which messages die of it.
+            event_id: None,
             send_id: Some(begun.id),
             conversation: Some(claim.conversation),
             contact: Some(claim.contact),

@@ -115,10 +115,14 @@ impl Worker {
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
         let guardrails = guardrails(&config.shared)?;
+        store.hold_after(guardrails.policy().held_classes());
         let timing = config.shared.timing.clone();
         let unusable = |error: models::chain::NoChain| StartError::Model(error.to_string());
         let chain = Chain::connect(&config.shared.models, timing.model_deadline).map_err(unusable)?;
         chain.affords(guardrails.policy().spending()).map_err(unusable)?;
+        for variant in guardrails.policy().variants().iter().filter(|variant| !variant.models.is_empty()) {
+            drop(chain.of(&variant.models).map_err(unusable)?);
+        }
         let (turn_bell, turn_ear) = bell::bell();
         let (delivery_bell, delivery_ear) = bell::bell();
         let consumers = [queue.consumer(Lane::Work, PREFETCH).await?, queue.consumer(Lane::Dead, DEAD_PREFETCH).await?];

@@ -2,21 +2,26 @@
 //!
 //! Promised: a policy with an unknown key or kind, a missing locale, an unknown variable or an impossible number is
 //! refused with every reason, each with its line; what loads is complete, so that nothing downstream asks "is there a
-//! text for that?". Its version is a hash of its bytes: the same version is the same policy, and a trace that names
-//! it can be judged again later.
+//! text for that?". Its version is a hash of its bytes and those of the files it names: the same version is the same
+//! policy, and a trace that names it can be judged again later.
 
 mod body;
 mod budget;
 mod error;
+mod facts;
+mod faq;
+mod files;
 mod fixtures;
 mod kinds;
 mod locale;
 mod overlap;
+mod prompts;
 mod reading;
 mod rule;
 mod rules;
 mod template;
 mod texts;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +30,11 @@ use serde::Deserialize;
 
 pub use budget::Spending;
 pub use error::{PolicyError, PolicyProblem};
+pub use facts::{Fact, FactKind, FactTable};
+pub use faq::{AnswerCache, Faq, Faqs, bare};
+pub use files::PolicyFile;
 pub use fixtures::{Expected, Fixture};
+pub use prompts::{AnswerForm, AnswerFormat, FieldType, Frame, Variant, language};
 pub use rule::{
     Action, GroundingRule, InjectionRule, KindName, LanguageRule, LeakRule, LengthRule, OnError, PerLocale, PersonRule,
     PiiRule, PromiseRule, RepeatRule, Rule, RuleKind, RuleMode, RuleStage, SchemaFormat, SchemaRule, Scope, TopicRule,
@@ -76,8 +85,8 @@ pub enum AfterDead {
 pub struct Policy {
     version: String,
     name: String,
-    instructions: String,
-    system: String,
+    frame: Frame,
+    variants: Vec<Variant>,
     locales: Vec<String>,
     default_locale: String,
     max_output_tokens: u32,
@@ -86,11 +95,15 @@ pub struct Policy {
     after_refusal: AfterRefusal,
     after_dead: BTreeMap<Class, AfterDead>,
     spending: Spending,
-    facts: BTreeMap<String, String>,
+    facts: FactTable,
+    faqs: Faqs,
+    cache: AnswerCache,
+    form: AnswerForm,
     cues: Cues,
     texts: Texts,
     rules: Vec<Rule>,
     file: String,
+    files: Vec<PolicyFile>,
     fixtures: Vec<Fixture>,
 }
 
@@ -102,7 +115,7 @@ impl Policy {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(source) => Self::parse(&source, &file),
+            Ok(source) => reading::read(&source, &file, Some(path)),
             Err(error) => {
                 let reason = format!("cannot be read ({}); name a UTF-8 file that this user may read", error.kind());
                 Err(PolicyError { file, problems: vec![PolicyProblem { line: 1, reason }] })
@@ -118,15 +131,15 @@ impl Policy {
         Self::parse(STARTER, "policies/shop.toml (compiled in)")
     }
 
-    /// Reads a policy; `file` is its name in errors.
+    /// Reads a policy that lies nowhere: what it names must be compiled in. `file` is its name in errors.
     ///
     /// # Errors
     /// As for [`Policy::load`].
     pub fn parse(source: &str, file: &str) -> Result<Self, PolicyError> {
-        reading::read(source, file)
+        reading::read(source, file, None)
     }
 
-    /// First 12 hexadecimal digits of the file's SHA-256.
+    /// First 12 hexadecimal digits of the SHA-256 of the policy and every file that it names.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -136,18 +149,6 @@ impl Policy {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The instructions with the facts: what every prompt begins with.
-    #[must_use]
-    pub fn system(&self) -> &str {
-        &self.system
-    }
-
-    /// The instructions without the facts: what must not be repeated to anybody.
-    #[must_use]
-    pub fn instructions(&self) -> &str {
-        &self.instructions
     }
 
     /// Its locales, in the file's order.
@@ -198,10 +199,17 @@ impl Policy {
         self.after_dead.get(&class).copied().unwrap_or(AfterDead::Park)
     }
 
+    /// The words of the classes after which a conversation is held: what [`Store::hold_after`] wants to know.
+    ///
+    /// [`Store::hold_after`]: common::store::Store::hold_after
+    pub fn held_classes(&self) -> impl Iterator<Item = &'static str> {
+        Class::ALL.into_iter().filter(|class| self.after_dead(*class) == AfterDead::Hold).map(Class::as_str)
+    }
+
     /// What the assistant may state, by name.
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<String, String> {
-        &self.facts
+        self.facts.texts()
     }
 
     /// Its rules, in the file's order.
@@ -276,7 +284,7 @@ mod tests {
     fn the_starter_is_sound_and_its_version_is_its_content() {
         let policy = Policy::starter().unwrap();
         assert_eq!(policy.locales(), ["en", "es", "pt"]);
-        assert_eq!(policy.rules().len(), 17);
+        assert_eq!(policy.rules().len(), 19);
         assert_eq!(policy.on_unknown(), OnUnknown::Silent);
         assert_eq!(policy.version().len(), 12);
         assert_eq!(policy.version(), Policy::parse(STARTER, "elsewhere").unwrap().version());
@@ -341,7 +349,9 @@ mod tests {
             ("max_output_tokens = 500", "max_output_tokens = 0", line_of("max_output_tokens"), "at least 1"),
             ("default_locale = \"en\"", "default_locale = \"fr\"", line_of("default_locale"), "'fr' is not among"),
             ("on_unknown = \"silent\"", "on_unknown = \"loud\"", line_of("on_unknown"), "loud"),
-            ("You are {name}.", "You are {nmae}.", line_of("instructions ="), "'{nmae}'"),
+            ("prompt = \"prompts/shop.txt\"", "prompt = \"shop.txt\"", line_of("prompt ="), "there is no 'shop.txt'"),
+            ("prompt = \"prompts/shop.txt\"", "instructions = \"Hi, {nmae}\"", line_of("prompt ="), "'{nmae}'"),
+            ("prompt = \"prompts/shop.txt\"", "instructions = \"\"", line_of("prompt ="), "'instructions' is empty"),
             ("I can't read {what} yet.", "I can't read {waht} yet.", line_of("I can't read"), "'{waht}'"),
             ("es = \"imágenes\"\n", "", line_of("[media.image]"), "'media.image' has nothing for 'es'"),
             ("[texts.failure]", "[texts.failing]", line_of("[texts.failure]"), "unknown text 'failing'"),
@@ -362,13 +372,13 @@ mod tests {
 
     #[test]
     fn what_follows_a_dead_message_is_the_policys_to_say_for_each_class() {
-        let table = "[after_dead]\ndefault = \"hold\"\ncrash = \"park\"\n\n[facts]";
-        let policy = Policy::parse(&changed("[facts]", table), "test.toml").unwrap();
+        let table = "[after_dead]\ndefault = \"hold\"\ncrash = \"park\"\n\n[facts]\nhours";
+        let policy = Policy::parse(&changed("[facts]\nhours", table), "test.toml").unwrap();
         assert_eq!(policy.after_dead(Class::Crash), AfterDead::Park);
         assert_eq!(policy.after_dead(Class::Poison), AfterDead::Hold);
         assert!(Class::ALL.iter().all(|class| Policy::starter().unwrap().after_dead(*class) == AfterDead::Park));
         for (line, reason) in [("crush = \"hold\"", "unknown class 'crush'"), ("crash = \"stop\"", "stop")] {
-            let text = reasons(&changed("[facts]", &format!("[after_dead]\n{line}\n\n[facts]")));
+            let text = reasons(&changed("[facts]\nhours", &format!("[after_dead]\n{line}\n\n[facts]\nhours")));
             assert!(text.contains(reason), "{line}\n{text}");
         }
     }

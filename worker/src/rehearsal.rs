@@ -25,7 +25,7 @@ use crate::models::{self, Answer, Model};
 use crate::pipeline::guardrails::{Approved, Guardrails, Screened, Talk};
 use crate::pipeline::handoff::{Plan, Route};
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::Prompt;
+use crate::pipeline::prompt::{Audience, Prompt};
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
 
@@ -169,7 +169,9 @@ impl Rehearsal {
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
             // The letter's own trouble, and no reason not to rehearse the others.
-            Err(StoreError::Sealed(error)) => Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string()))),
+            Err(error @ (StoreError::Sealed(_) | StoreError::Broken(_))) => {
+                Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string())))
+            }
             played => played,
         }
     }
@@ -198,8 +200,12 @@ impl Rehearsal {
 
     /// An envelope that no worker could open, opened with the keys and the build at hand.
     async fn open_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
-        let DeadBody::Envelope(bytes) = self.store.dead_body(letter).await? else {
-            return Ok(Verdict::Superseded("nothing_left"));
+        let bytes = match self.store.dead_body(letter).await? {
+            DeadBody::Envelope(bytes) => bytes,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Send { .. } | DeadBody::Nothing => {
+                return Ok(Verdict::Superseded("nothing_left"));
+            }
         };
         let opened = Envelope::decode(bytes).and_then(|envelope| envelope.open(&self.queue_keys));
         Ok(match opened {
@@ -238,8 +244,12 @@ impl Rehearsal {
 
     /// The reply that was refused, as it was approved.
     async fn stored(&self, letter: &DeadLetter, scene: &Scene) -> Result<Verdict, StoreError> {
-        let DeadBody::Send { parts, .. } = self.store.dead_body(letter).await? else {
-            return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+        let parts = match self.store.dead_body(letter).await? {
+            DeadBody::Send { parts, .. } => parts,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Envelope(_) | DeadBody::Nothing => {
+                return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+            }
         };
         let ends = scene.messages.iter().map(|message| (message.event_id, End::Replied)).collect();
         Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
@@ -271,8 +281,13 @@ impl Rehearsal {
             Route::Policy | Route::Queue(_) => return Ok(self.end(&plan, None, Voice::Policy, limit)),
             Route::Person => return Ok(Verdict::Superseded("person_has_floor")),
         };
-        let (answer, voice) = self.ask(scene, &questions, talk).await?;
-        let draft = match answer.and_then(|answer| Draft::from_answer(&answer)) {
+        if let ([question], [_]) = (questions.as_slice(), scene.messages.as_slice())
+            && let Some((_, own)) = self.guardrails.faq(question, plan.locale())
+        {
+            return Ok(self.end(&plan, Some(own), Voice::Policy, limit));
+        }
+        let (answer, voice) = self.ask(scene, (&questions, plan.locale()), talk).await?;
+        let draft = match answer.and_then(|answer| Draft::in_form(&answer, self.guardrails.policy().answer_form())) {
             Ok(draft) => draft,
             Err(error) => return Ok(fails(letter, Class::from(&error).as_str(), &normalise(&error.to_string()))),
         };
@@ -283,12 +298,14 @@ impl Rehearsal {
     async fn ask(
         &self,
         scene: &Scene,
-        questions: &[Screened],
+        (questions, locale): (&[Screened], &str),
         talk: &mut Talk,
     ) -> Result<(Result<Answer, models::ModelError>, Voice), StoreError> {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
         let past = judge::recall(&self.guardrails, &history, talk);
-        let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&scene.conversation.to_string()).map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale, variant }, &past, questions);
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         if let Some(paid) = self.store.scene_answer(scene, &names, &prompt.hash()).await? {
             let answer = Answer { text: paid.text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };

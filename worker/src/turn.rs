@@ -6,6 +6,7 @@
 mod asking;
 pub(crate) mod draft;
 mod ending;
+mod known;
 mod path;
 
 use std::panic::AssertUnwindSafe;

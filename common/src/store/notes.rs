@@ -1,12 +1,13 @@
-//! Notes: how claims ended that committed nothing, so that a conversation's decision path has no gaps. They hold
-//! constant words only, never text, and equal ends before the same turn are one note that counts.
+//! What can be counted of decisions without opening them: notes of how claims ended that committed nothing, so that a
+//! conversation's decision path has no gaps, and what rules hit. Both hold constant words and rule names only, never
+//! text; equal ends before the same turn are one note that counts.
 
 use serde::Serialize;
 
 use super::claim::Claimed;
-use super::sql::{Row, args};
+use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ConversationId, Micros};
+use crate::domain::{ConversationId, EventId, Micros, TurnId};
 
 /// An end to be noted, in constant words.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,19 @@ pub struct NewNote<'a> {
     pub policy: Option<&'a str>,
     /// When the next try is due, where that is known.
     pub again_at: Option<Micros>,
+}
+
+/// A rule's hit in a turn, in constant words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHit {
+    /// The message that it hit; `None` for a draft.
+    pub event: Option<EventId>,
+    /// The rule.
+    pub rule: String,
+    /// Its kind, stage, action and mode, and why it hit.
+    pub words: [String; 5],
+    /// Whether it decided what became of the message or draft.
+    pub decided: bool,
 }
 
 /// Ends of one kind before one turn.
@@ -79,6 +93,20 @@ impl Store {
                    WHERE conversation_id = $1 ORDER BY behind, first_at, ending, class";
         self.main.read(sql, args![conversation.uuid()]).await?.iter().map(note_view).collect()
     }
+}
+
+/// Writes a turn's hits.
+pub(super) async fn insert_hits(tx: &mut Tx, turn: TurnId, hits: &[NewHit]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO turn_hit (turn_id, ordinal, event_id, hit_at, rule, kind, stage, action, mode, reason, \
+                 decided) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let now = tx.now();
+    for (ordinal, hit) in (0_i64..).zip(hits) {
+        let [kind, stage, action, mode, reason] = &hit.words;
+        let event = hit.event.map(EventId::uuid);
+        let values = args![turn.uuid(), ordinal, event, now, &hit.rule, kind, stage, action, mode, reason, hit.decided];
+        tx.run(sql, values).await?;
+    }
+    Ok(())
 }
 
 fn note_view(row: &Row) -> Result<NoteView, StoreError> {

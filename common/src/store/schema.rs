@@ -53,6 +53,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/postgres/0006_money.sql"),
     ),
     (
+        7,
+        "answers",
+        include_str!("../../../migrations/store/sqlite/0007_answers.sql"),
+        include_str!("../../../migrations/store/postgres/0007_answers.sql"),
+    ),
+    (
         8,
         "trace",
         include_str!("../../../migrations/store/sqlite/0008_trace.sql"),

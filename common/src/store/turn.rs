@@ -4,6 +4,7 @@ use super::claim::{Claimed, HandBack};
 use super::dead::{self, Born, NewDead};
 use super::hold;
 use super::intake::inbox_context;
+use super::notes::{self, NewHit};
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
@@ -68,6 +69,8 @@ pub struct Commit<'a> {
     pub trace: TraceContext,
     /// The decision path, JSON, to be sealed.
     pub path: &'a str,
+    /// What rules hit.
+    pub hits: &'a [NewHit],
 }
 
 /// What a commit left behind.
@@ -204,6 +207,7 @@ impl Store {
             waiting_since = oldest_waits_since(&mut tx, commit.claim.conversation).await?;
         }
         insert_turn(&mut tx, &commit, position, key).await?;
+        notes::insert_hits(&mut tx, commit.turn, commit.hits).await?;
         let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
         for (ordinal, send) in (first + 1..).zip(commit.sends) {
             let place = Place {

@@ -2,6 +2,7 @@
 //!
 //! What people said is shown as its length. `--reveal` opens it, and the audit remembers who did.
 
+mod path;
 mod show;
 
 use std::time::{Duration, Instant};

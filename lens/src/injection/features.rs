@@ -1,6 +1,6 @@
 //! What the model sees of a view: hashed n-grams word by word, and the groups of phrases that speak in it.
 
-use super::patterns::{self, Hit};
+use super::patterns::{self, Classed, Hit};
 use crate::normal::View;
 
 /// How many buckets the n-grams are hashed into.
@@ -9,6 +9,19 @@ pub const BUCKETS: usize = 1 << 16;
 pub const GROUPS: usize = patterns::GROUPS.len();
 /// Longer words are no words; only their beginning counts.
 const LONGEST_WORD: usize = 48;
+/// Letters of a word in a script that may not part its words at all.
+const LONGEST_RUN: usize = 160;
+
+/// How many words apart two classes still speak together, and how many n-grams each is worth.
+const REACH: usize = 8;
+const WORTH: usize = 3;
+
+/// The classes that stood last.
+#[derive(Default)]
+struct Near {
+    before: [Option<Classed>; 6],
+    last: Option<Classed>,
+}
 
 /// A view as the model sees it.
 #[derive(Clone, Debug, Default)]
@@ -30,10 +43,13 @@ impl Seen {
         let words = view.words.len();
         let mut seen =
             Self { buckets: Vec::with_capacity(words * 14), ends: Vec::with_capacity(words), ..Self::default() };
+        let (hits, classed) = patterns::find(view, original);
+        let mut near = Near::default();
+        let mut classed = classed.into_iter().peekable();
         let (mut before, mut last) = (0_u32, 0_u32);
-        for word in view.text.split(' ').filter(|word| !word.is_empty()) {
+        for (at, word) in view.text.split(' ').filter(|word| !word.is_empty()).enumerate() {
             let bytes = &word.as_bytes()[..word.len().min(LONGEST_WORD)];
-            let whole = hash(1, bytes);
+            let whole = hash(1, if word.is_ascii() { bytes } else { word.as_bytes() });
             seen.push(whole);
             if last != 0 {
                 seen.push(join(2, last, whole));
@@ -41,11 +57,18 @@ impl Seen {
             if before != 0 {
                 seen.push(join(join(3, before, 0), last, whole));
             }
-            seen.characters(bytes);
+            if word.is_ascii() {
+                seen.characters(bytes);
+            } else {
+                seen.letters(word);
+            }
+            while let Some(class) = classed.next_if(|class| class.word <= at) {
+                seen.class(class, &mut near);
+            }
             (before, last) = (last, whole);
             seen.ends.push(seen.buckets.len());
         }
-        seen.hits = patterns::find(view, original);
+        seen.hits = hits;
         for hit in &seen.hits {
             seen.groups[hit.group] = true;
         }
@@ -71,6 +94,41 @@ impl Seen {
                     self.push(state);
                 }
             }
+        }
+    }
+
+    /// A class of words, and with it each that stands shortly before.
+    fn class(&mut self, Classed { class, word }: Classed, near: &mut Near) {
+        if near.last.is_some_and(|last| last.class == class && last.word == word) {
+            return;
+        }
+        let own = hash(9, &[class]);
+        for _ in 0..WORTH {
+            self.push(own);
+        }
+        for other in near.before.iter().flatten().filter(|other| word - other.word <= REACH) {
+            let pair = join(10, hash(9, &[other.class]), own);
+            for _ in 0..WORTH {
+                self.push(pair);
+            }
+        }
+        near.before.rotate_right(1);
+        near.before[0] = Some(Classed { class, word });
+        near.last = near.before[0];
+    }
+
+    /// Two to four letters in a row where a letter is more than a byte, or as good as a word.
+    fn letters(&mut self, word: &str) {
+        let mut last = [0_u32; 3];
+        for c in word.chars().take(LONGEST_RUN) {
+            let c = hash(5, &u32::from(c).to_le_bytes());
+            let [third, second, first] = last;
+            let two = join(6, first, c);
+            let three = join(7, second, two);
+            self.push(two);
+            self.push(three);
+            self.push(join(8, third, three));
+            last = [second, first, c];
         }
     }
 

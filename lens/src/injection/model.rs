@@ -2,9 +2,10 @@
 
 use super::features::{BUCKETS, GROUPS, Seen};
 
-/// Words in a window, and how far it moves: an attack of two sentences fills one.
-const WINDOW: usize = 40;
-const STRIDE: usize = 20;
+/// Words in a window, and how far it moves: an attack of two sentences fills the long one, a short sentence the other.
+const WINDOWS: [(usize, usize); 2] = [(40, 20), (16, 8)];
+/// N-grams below which a text is too short for each of them to weigh in full: "and now?" is nobody's command.
+const FEWEST: usize = 60;
 const MAGIC: &[u8; 8] = b"lens-i03";
 
 /// The model's numbers.
@@ -65,8 +66,7 @@ impl Weights {
         }
         let score = |(from, to): (usize, usize)| {
             let begins = if from == 0 { 0 } else { seen.ends[from - 1] };
-            let count = (seen.ends[to - 1] - begins).max(1);
-            (sums[to] - sums[from]) as f32 / (count as f32).sqrt()
+            (sums[to] - sums[from]) as f32 / share(seen.ends[to - 1] - begins)
         };
         let best = windows(seen.ends.len()).map(|window| (score(window), window)).max_by(|a, b| a.0.total_cmp(&b.0));
         let (most, (from, to)) = best.unwrap_or((0.0, (0, 1)));
@@ -74,9 +74,18 @@ impl Weights {
     }
 }
 
+/// What the sum over so many n-grams is divided by.
+#[must_use]
+pub fn share(count: usize) -> f32 {
+    (count.max(FEWEST) as f32).sqrt()
+}
+
 /// Windows over so many words, as (first, after the last): the whole, and each stretch of a long text.
 pub fn windows(words: usize) -> impl Iterator<Item = (usize, usize)> {
     let whole = (words > 0).then_some((0, words));
-    let parts = (0..words).step_by(STRIDE).take_while(move |_| words > WINDOW);
-    whole.into_iter().chain(parts.map(move |from| (from, (from + WINDOW).min(words))))
+    let parts = WINDOWS
+        .iter()
+        .filter(move |(size, _)| words > *size)
+        .flat_map(move |(size, stride)| (0..words).step_by(*stride).map(move |from| (from, (from + size).min(words))));
+    whole.into_iter().chain(parts)
 }

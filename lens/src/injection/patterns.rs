@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, BuildError};
 
+use super::classes::CLASSES;
 use crate::normal::View;
 use crate::phrases::Phrases;
 
@@ -227,6 +228,14 @@ enum Part {
     Verb(usize),
     Object(usize),
     Alone(usize),
+    Class(u8),
+}
+
+/// A word that belongs to a class, or the last word of a phrase that does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Classed {
+    pub(super) class: u8,
+    pub(super) word: usize,
 }
 
 static READY: LazyLock<Option<Groups>> = LazyLock::new(|| ready().ok());
@@ -248,6 +257,12 @@ fn ready() -> Result<Groups, BuildError> {
             parts.push(Part::Alone(*group));
         }
     }
+    for (class, written) in (0_u8..).zip(CLASSES) {
+        for phrase in written.split('|').map(str::trim) {
+            list.push(phrase);
+            parts.push(Part::Class(class));
+        }
+    }
     let marks = AhoCorasick::builder().ascii_case_insensitive(true).build(MARKS.split("|||"))?;
     Ok(Groups { words: Phrases::new(list)?, parts, marks })
 }
@@ -255,13 +270,14 @@ fn ready() -> Result<Groups, BuildError> {
 /// The most hits that are told; more say nothing more.
 const MOST: usize = 24;
 
-/// Every phrase that speaks in a view.
-pub(super) fn find(view: &View, original: &str) -> Vec<Hit> {
-    let Some(groups) = READY.as_ref() else { return Vec::new() };
-    let mut hits = Vec::new();
+/// Every phrase that speaks in a view, and every word that belongs to a class, in the order of the words.
+pub(super) fn find(view: &View, original: &str) -> (Vec<Hit>, Vec<Classed>) {
+    let Some(groups) = READY.as_ref() else { return Default::default() };
+    let (mut hits, mut classed) = (Vec::new(), Vec::with_capacity(view.words.len()));
     let mut verbs: [Option<(usize, usize)>; PAIRS.len()] = [None; PAIRS.len()];
     for hit in groups.words.find(view) {
         match groups.parts[hit.phrase] {
+            Part::Class(class) => classed.push(Classed { class, word: hit.last }),
             Part::Alone(group) => hits.push(Hit { group, first: hit.first, last: hit.last }),
             Part::Verb(pair) => verbs[pair] = Some((hit.first, hit.last)),
             Part::Object(pair) => {
@@ -270,14 +286,12 @@ pub(super) fn find(view: &View, original: &str) -> Vec<Hit> {
                 hits.extend(near.map(|(first, _)| Hit { group, first, last: hit.last }));
             }
         }
-        if hits.len() >= MOST {
-            return hits;
-        }
     }
+    hits.truncate(MOST);
     if let Some(mark) = groups.marks.find(original) {
         let at = view.words.partition_point(|word| word.original.end <= mark.start());
         let word = at.min(view.words.len().saturating_sub(1));
         hits.push(Hit { group: MARKER, first: word, last: word });
     }
-    hits
+    (hits, classed)
 }

@@ -113,7 +113,7 @@ contract! {
             claim: &claim, turn: common::domain::TurnId::random(),
             ends: &[(event, End::Replied, None), (EventId::random(), End::Joined, None)],
             sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, outcome: "answered", policy: "v1",
-            model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]",
+            model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]", hits: &[],
         };
         assert!(shop.store.commit(commit).await.is_err());
         assert_eq!(traces(&shop).await, [0; 4]);

@@ -58,6 +58,7 @@ contract! {
         let claim = shop.claim_quiet(conversation).await;
         let attempt = shop.attempt(&claim, "main", "hash").await;
         shop.attempt_answers(&claim, attempt, SECRET).await;
+        shop.store.save_answer(SECRET, SECRET, std::time::Duration::from_secs(60), 10).await.unwrap();
         shop.reply_with(&claim, &[shop.send(Author::Assistant, SECRET)]).await.unwrap();
         let sender = shop.sender(conversation).await;
         let id = shop.begin(&sender).await;

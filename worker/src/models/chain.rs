@@ -120,9 +120,8 @@ impl Link {
     /// The most that asking it can cost. No token is shorter than a byte, so a prompt's bytes are more than its tokens.
     #[must_use]
     pub fn most(&self, prompt: &Prompt) -> Option<Money> {
-        let bytes = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX);
-        let lines: u64 = prompt.lines().iter().map(|line| bytes(line.text()) + PER_LINE).sum();
-        let read = bytes(prompt.system()) + lines + PER_PROMPT;
+        let lines: u64 = prompt.lines().iter().map(|_| PER_LINE).sum();
+        let read = u64::try_from(prompt.bytes()).unwrap_or(u64::MAX) + lines + PER_PROMPT;
         self.prices.as_ref().map(|prices| prices.worst(read, prompt.max_output_tokens().into()))
     }
 

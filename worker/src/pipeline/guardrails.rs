@@ -9,7 +9,7 @@
 //!
 //! Neither type can be made elsewhere:
 //! ```compile_fail,E0451
-//! let forged = worker::pipeline::guardrails::Screened { text: "hello".to_owned() };
+//! let forged = worker::pipeline::guardrails::Screened { text: "hello".to_owned(), notes: Vec::new(), unmarked: true };
 //! ```
 //! ```compile_fail,E0451
 //! use common::domain::Author;
@@ -51,6 +51,7 @@ pub use result::{Reason, RuleResult, Score};
 pub use talk::Talk;
 
 use crate::pipeline::llm::Draft;
+use crate::pipeline::notes::{self, Note};
 use crate::policy::{Expected, Notice, Policy, PolicyError, RuleStage};
 use engine::{Engine, Judgement, Verdict};
 
@@ -58,6 +59,8 @@ use engine::{Engine, Judgement, Verdict};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Screened {
     text: String,
+    notes: Vec<Note>,
+    unmarked: bool,
 }
 
 impl Screened {
@@ -65,6 +68,18 @@ impl Screened {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether no rule found anything in it, not even one in shadow.
+    #[must_use]
+    pub const fn is_unmarked(&self) -> bool {
+        self.unmarked
+    }
+
+    /// What the model is to be told of it.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 }
 
@@ -257,7 +272,10 @@ impl Guardrails {
         talk.said(text);
         let notice = self.told(&verdict);
         let outcome = match verdict {
-            Verdict::Pass => Outcome::Pass(Screened { text: edited }),
+            Verdict::Pass => {
+                let unmarked = !results.iter().any(|result| result.hit);
+                Outcome::Pass(Screened { text: edited, notes: notes::notes(&results, &self.policy), unmarked })
+            }
             Verdict::Block { rule } => Outcome::Block { rule },
             Verdict::Handoff { rule, asked } => Outcome::Handoff(self.call(&rule, asked)),
         };
@@ -270,7 +288,7 @@ impl Guardrails {
     pub fn recall(&self, text: &str, talk: &mut Talk) -> Option<Screened> {
         let views = Views::of(text);
         let judgement = self.input.judge(&views, self.policy.detect_in(views.plain()), talk);
-        (!judgement.blocked()).then_some(Screened { text: judgement.edited })
+        (!judgement.blocked()).then_some(Screened { text: judgement.edited, notes: Vec::new(), unmarked: false })
     }
 
     /// Judges a draft; `locale` is the conversation's, for when the draft does not tell its own. The customer's own
@@ -340,6 +358,14 @@ impl Guardrails {
     pub fn notice(&self, notice: &Notice, locale: &str) -> Approved {
         let text = self.policy.say(notice, locale);
         Approved { text, author: Author::Policy, locale: self.policy.locale_or_default(locale).to_owned() }
+    }
+
+    /// What the policy itself answers to a question, and the answer's name.
+    #[must_use]
+    pub fn faq(&self, question: &Screened, locale: &str) -> Option<(&str, Approved)> {
+        let (faq, locale) = self.policy.faqs().find(question.text(), locale)?;
+        let text = faq.answers().get(locale)?.clone();
+        Some((&faq.name, Approved { text, author: Author::Policy, locale: locale.to_owned() }))
     }
 
     /// One reply: the answer, if there is one, then the notices, a blank line between them. `None` when there is

@@ -103,6 +103,14 @@ impl Plan {
         self
     }
 
+    /// As [`handed_over`](Self::handed_over), where the customer is told first that there is no answer.
+    #[must_use]
+    pub fn failed_over(self, call: Call) -> Self {
+        let mut plan = self.handed_over(call);
+        plan.notices.insert(0, Notice::Failure);
+        plan
+    }
+
     /// The plan after something else than a message decided that a person must answer.
     #[must_use]
     pub fn handed_over(self, call: Call) -> Self {

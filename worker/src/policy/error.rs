@@ -64,6 +64,13 @@ impl<'a> Problems<'a> {
         self.at(&span, error.message().lines().collect::<Vec<_>>().join("; "));
     }
 
+    /// What was found in another file, told where this one names it.
+    pub(super) fn within(&mut self, span: &Range<usize>, file: &str, other: Problems<'_>) {
+        for PolicyProblem { line, reason } in other.found {
+            self.at(span, format!("{file}:{line}: {reason}"));
+        }
+    }
+
     /// The value, if nothing was found.
     pub(super) fn finish<T>(mut self, file: &str, value: Option<T>) -> Result<T, PolicyError> {
         self.found.sort_by_key(|problem| problem.line);

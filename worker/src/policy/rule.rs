@@ -31,6 +31,8 @@ pub struct Rule {
     pub on_error: OnError,
     /// What the customer is told when it stops their message; the policy's own text without it.
     pub reply: Option<PerLocale<String>>,
+    /// What the model is told where it lets a text go on, by locale; a fixed sentence without it.
+    pub note: Option<PerLocale<String>>,
     /// Whom it calls when it hands off; `None` for whoever takes calls that name no team.
     pub team: Option<String>,
     /// How soon they should answer.

@@ -15,8 +15,8 @@ use super::overlap;
 use super::reading::check_locales;
 use super::rule::{Action, KindName, OnError, PerLocale, Rule, RuleMode, RuleStage, Scope};
 
-const COMMON_KEYS: [&str; 10] =
-    ["name", "kind", "stage", "action", "mode", "channels", "locales", "sample", "on_error", "reply"];
+const COMMON_KEYS: [&str; 11] =
+    ["name", "kind", "stage", "action", "mode", "channels", "locales", "sample", "on_error", "reply", "note"];
 
 #[derive(Deserialize)]
 struct Head {
@@ -36,6 +36,14 @@ struct Head {
     on_error: OnError,
     #[serde(default)]
     reply: Option<Spanned<PerLocale<String>>>,
+    #[serde(default)]
+    note: Option<Spanned<PerLocale<String>>>,
+}
+
+impl Head {
+    fn kind_word(&self) -> &str {
+        self.kind.as_ref().map_or("", |kind| kind.get_ref().as_str())
+    }
 }
 
 /// What a rule may name: the policy's locales and what its drafts are held against.
@@ -96,6 +104,7 @@ fn one(
     check_action(kind_name, &head, problems);
     let scope = scope(&head, around.locales, problems);
     let reply = reply(&head, around.locales, problems);
+    let note = note(&head, around.locales, problems);
     let kind = Body { name: &name, span, around, problems }.read(kind_name, body)?;
     let rule = Rule {
         name,
@@ -105,6 +114,7 @@ fn one(
         scope,
         on_error: head.on_error,
         reply,
+        note,
         team: None,
         priority: Priority::default(),
         kind,
@@ -154,6 +164,22 @@ fn reply(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option
         }
     }
     Some(reply.get_ref().clone())
+}
+
+/// What the model is told by a rule that hits and lets the text go on.
+fn note(head: &Head, locales: &[String], problems: &mut Problems<'_>) -> Option<PerLocale<String>> {
+    let note = head.note.as_ref()?;
+    let what = format!("{}.note", head.name.get_ref());
+    check_locales(problems, locales, (&note.span(), &what), note.get_ref());
+    let stops = matches!(head.action.get_ref(), Action::Block | Action::Handoff)
+        && !["topic", "injection"].contains(&head.kind_word());
+    if stops || head.stage == RuleStage::Output {
+        problems.at(&note.span(), format!("'{what}' would never be told: the rule lets nothing go on to the model"));
+    }
+    if let Some((locale, _)) = note.get_ref().iter().find(|(_, text)| text.trim().is_empty()) {
+        problems.at(&note.span(), format!("'{what}.{locale}' is empty"));
+    }
+    Some(note.get_ref().clone())
 }
 
 pub(super) fn part<T: DeserializeOwned>(

@@ -286,6 +286,11 @@ fn judge_turn(guardrails: &Guardrails, material: &Material) -> Option<Judged> {
     if shown.is_empty() {
         return Some(told(guardrails, &pending, (&plan, None, None), shown));
     }
+    if let (Route::Assistant(questions), 1) = (plan.route(), material.messages.len())
+        && let Some((_, own)) = questions.first().and_then(|question| guardrails.faq(question, plan.locale()))
+    {
+        return Some(told(guardrails, &pending, (&plan, Some(own), None), shown));
+    }
     let answer = material.answer.clone().map(|text| Answer {
         text,
         tokens_in: None,
@@ -293,7 +298,10 @@ fn judge_turn(guardrails: &Guardrails, material: &Material) -> Option<Judged> {
         tokens_cached: None,
         cut: false,
     });
-    let Some(Ok(draft)) = answer.map(|answer| Draft::from_answer(&answer)) else {
+    // What was recorded may have the form that another policy asked for.
+    let form = guardrails.policy().answer_form();
+    let drafted = |answer: Answer| Draft::in_form(&answer, form).or_else(|_| Draft::from_answer(&answer));
+    let Some(Ok(draft)) = answer.map(drafted) else {
         let judged = told(guardrails, &pending, (&plan, None, None), shown);
         return Some(Judged { reply: None, ..judged });
     };

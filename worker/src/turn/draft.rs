@@ -5,28 +5,67 @@ use common::metrics as names;
 use common::shutdown::Stop;
 use common::store::{HandBack, StoreError};
 use common::telemetry::field;
+use serde_json::json;
 
 use super::asking::Asked;
 use super::path::{Exit, PathStep};
 use super::{Pass, Turn};
+use crate::models::Answer;
 use crate::pipeline::guardrails::{Approved, Decision, Screened};
 use crate::pipeline::handoff::Plan;
 use crate::pipeline::llm::Draft;
-use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::pipeline::prompt::{Audience, PastLine, Prompt};
+use crate::pipeline::structured;
 
 /// Lines of history looked at; the policy's token budget then decides how many the model sees.
 pub(crate) const HISTORY_LINES: usize = 200;
 
 impl Turn<'_> {
-    /// The assistant's way: ask, approve, commit.
+    /// The assistant's way: what is known, else ask; read, approve, commit.
     pub(super) async fn answer(mut self, plan: Plan, questions: &[Screened], stop: Stop) -> Result<Pass, StoreError> {
+        if let Some(own) = self.own_answer(&plan, questions) {
+            return self.end(&plan, Some(own), None, "answered").await;
+        }
         let history = self.history().await?;
-        let prompt = Prompt::build(self.guardrails.policy(), &history, questions);
-        match self.ask(&prompt, stop).await? {
-            Asked::Answered { answer, model } => match Draft::from_answer(&answer) {
-                Ok(draft) => self.approve(plan, &draft, &model).await,
-                Err(error) => self.failed(&error).await,
-            },
+        let prompt = self.prompt(&plan, &history, questions);
+        let saved = self.may_be_saved(&prompt, &plan, (&history, questions));
+        if let Some(again) = self.said_before(saved.as_deref(), &plan).await? {
+            return self.end(&plan, Some(again), None, "answered").await;
+        }
+        let (answer, model) = match self.ask(&prompt, stop.clone()).await? {
+            Asked::Answered { answer, model } => (answer, model),
+            other => return self.unanswered(plan, other).await,
+        };
+        let saved = saved.filter(|_| self.chain.names().first() == Some(&model.as_str()));
+        let made = match prompt.schema() {
+            Some(_) => return self.take_apart(plan, (&prompt, saved.as_deref()), (&answer, &model), stop).await,
+            None => Draft::from_answer(&answer),
+        };
+        match made {
+            Ok(draft) => self.approve(plan, &draft, (&model, saved.as_deref())).await,
+            Err(error) => self.failed(&error).await,
+        }
+    }
+
+    /// What the model is given, and in the path what it was made of. A variant may name other models too.
+    fn prompt(&mut self, plan: &Plan, history: &[PastLine], questions: &[Screened]) -> Prompt {
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&self.claim.conversation.to_string());
+        // A name that no model has was refused at the start; a policy that was read again since keeps to the chain.
+        if let Some(chain) = variant.and_then(|variant| self.desk.chain.of(&variant.models).ok()) {
+            self.chain = chain;
+        }
+        let variant = variant.map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale: plan.locale(), variant }, history, questions);
+        let notes: Vec<&str> = questions.iter().flat_map(Screened::notes).map(|note| note.rule.as_str()).collect();
+        self.path.push(json!({ "step": "prompt", "variant": variant, "template": policy.frame(variant).hash(),
+                               "bytes": prompt.bytes(), "notes": notes }));
+        prompt
+    }
+
+    /// There is no answer to go on with.
+    async fn unanswered(self, plan: Plan, asked: Asked) -> Result<Pass, StoreError> {
+        match asked {
             Asked::Failed(error) => self.failed(&error).await,
             Asked::Held(held) => self.held_up(held).await,
             Asked::Spent(kind) => self.spent(plan, kind).await,
@@ -34,7 +73,43 @@ impl Turn<'_> {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
                 Ok(Pass::Left(Exit::Drained))
             }
-            Asked::Lost => self.lost().await,
+            Asked::Lost | Asked::Answered { .. } => self.lost().await,
+        }
+    }
+
+    /// An answer in JSON: taken apart, after one repair if it must be.
+    async fn take_apart(
+        mut self,
+        plan: Plan,
+        (prompt, saved): (&Prompt, Option<&str>),
+        (answer, model): (&Answer, &str),
+        stop: Stop,
+    ) -> Result<Pass, StoreError> {
+        let form = self.guardrails.policy().answer_form().clone();
+        let mut said = structured::read(&answer.text, &form);
+        if let Err(problem) = &said {
+            self.path.push(json!({ "step": "form", "outcome": "malformed", "problem": problem }));
+            said = match self.ask(&prompt.repairing(&answer.text, problem), stop).await? {
+                Asked::Answered { answer, .. } => structured::read(&answer.text, &form),
+                other => return self.unanswered(plan, other).await,
+            };
+            let outcome = if said.is_ok() { "repaired" } else { "given_up" };
+            metrics::counter!(names::MALFORMED_ANSWERS, "outcome" => outcome).increment(1);
+        }
+        match said {
+            Ok(said) => {
+                let fields = json!(said.fields);
+                self.path.push(json!({ "step": "form", "outcome": "read", "handoff": said.handoff, "fields": fields }));
+                if said.handoff {
+                    let plan = plan.handed_over(Call::because("model_asked"));
+                    return self.end(&plan, None, Some(model), "handed_off").await;
+                }
+                self.approve(plan, &Draft::from_structured(&said), (model, saved)).await
+            }
+            Err(problem) => {
+                self.path.push(json!({ "step": "form", "outcome": "given_up", "problem": problem }));
+                self.end(&plan.failed_over(Call::because("malformed")), None, Some(model), "handed_off").await
+            }
         }
     }
 
@@ -58,18 +133,29 @@ impl Turn<'_> {
         Ok(past.collect())
     }
 
-    async fn approve(mut self, plan: Plan, draft: &Draft, model: &str) -> Result<Pass, StoreError> {
+    async fn approve(
+        mut self,
+        plan: Plan,
+        draft: &Draft,
+        (model, saved): (&str, Option<&str>),
+    ) -> Result<Pass, StoreError> {
         let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
             Decision::Refused { rule } => ("refused", Some(rule.clone())),
             Decision::Handoff(call) => ("handoff", Some(call.rule.clone())),
         };
+        if let Some(saved) = saved {
+            self.save(saved, draft, &approval).await;
+        }
         let (policy, rules) = (self.guardrails.policy().version().to_owned(), approval.results);
         self.path.push(PathStep::Approve { outcome: word, rule, policy, rules });
         let model = Some(model);
         match approval.decision {
-            Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
+            Decision::Approved(approved) => {
+                metrics::counter!(names::ANSWERS, "from" => "model").increment(1);
+                self.end(&plan, Some(approved), model, "answered").await
+            }
             Decision::Refused { .. } => {
                 let plan = plan.refused(approval.notice);
                 self.end(&plan, None, model, "draft_refused").await

@@ -13,7 +13,7 @@ use super::{Pass, Turn, floor_after};
 use crate::models::ModelError;
 use crate::outages;
 use crate::pipeline::guardrails::Approved;
-use crate::pipeline::handoff::Plan;
+use crate::pipeline::handoff::{Plan, Route};
 use crate::policy::{AfterDead, Notice};
 use crate::recovery::breaker::Held;
 use crate::recovery::{self, Class, Decision, Failure};
@@ -33,12 +33,15 @@ struct Ending<'a> {
 impl Turn<'_> {
     /// Commits a plan: the approved answer, if there is one, and the policy's notices in one reply.
     pub(super) async fn end(
-        self,
+        mut self,
         plan: &Plan,
         answer: Option<Approved>,
         model: Option<&str>,
         outcome: &'static str,
     ) -> Result<Pass, StoreError> {
+        if let Route::Queue(call) = plan.route() {
+            self.path.push(PathStep::handoff(call));
+        }
         let reply = self.guardrails.compose(answer, plan.notices(), plan.locale());
         let purpose = if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome };
         let sends = reply.map(|reply| self.desk.parts(&self.claim.source, &reply, purpose, self.trace));
@@ -77,7 +80,6 @@ impl Turn<'_> {
             model: None,
             locale: &locale,
         };
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         self.commit(ending).await
     }
 
@@ -190,6 +192,7 @@ impl Turn<'_> {
     }
 
     async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
+        let hits = self.path.hits();
         let path = self.path.close(PathStep::commit(ending.outcome, &ending.ends, ending.sends.len()));
         let committed = self.desk.store.commit(Commit {
             claim: self.claim,
@@ -206,6 +209,7 @@ impl Turn<'_> {
             started_at: self.claim.at,
             trace: self.trace,
             path: &path,
+            hits: &hits,
         });
         let committed = match committed.await? {
             CommitOutcome::Committed(committed) => committed,

@@ -4,17 +4,19 @@
 //! discarded with it, but that it was, how often, and why is not. Neither holds text (P7): rules leave places, models
 //! leave hashes, failures leave classes.
 
-use common::domain::{AttemptId, End, EventId, Floor, Micros};
-use common::store::NewNote;
+use common::domain::{AttemptId, Call, End, EventId, Floor, Micros, Priority};
+use common::store::{NewHit, NewNote};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pipeline::guardrails::{Reading, RuleResult};
+use crate::pipeline::guardrails::{Outcome, Reading, RuleResult};
 use crate::pipeline::handoff::{Pending, Route};
 use crate::recovery::Class;
 
 /// Steps kept of one turn: a burst of a hundred messages has as many screens, and after them little that is new.
 const MOST_STEPS: usize = 256;
+/// Hits counted of one turn.
+const MOST_HITS: usize = 256;
 
 /// A turn's steps so far.
 #[derive(Debug, Default)]
@@ -33,12 +35,23 @@ pub(super) enum PathStep {
         #[serde(skip_serializing_if = "Option::is_none")]
         locale: Option<String>,
         policy: String,
+        outcome: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         unreadable: Option<String>,
         rules: Vec<RuleResult>,
     },
     /// It was decided who answers.
     Route { route: &'static str, locale: String, floor: Floor },
+    /// A person is called.
+    Handoff {
+        rule: String,
+        asked: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        team: Option<String>,
+        priority: Priority,
+    },
     /// A model was asked, or passed over, or its answer was there already.
     Model {
         model: String,
@@ -84,11 +97,34 @@ impl From<Value> for PathStep {
 
 impl PathStep {
     pub(super) fn screen(message: &Pending, policy: &str) -> Self {
-        let (locale, unreadable, rules) = match &message.reading {
-            Reading::Text(screening) => (screening.locale.clone(), None, screening.results.clone()),
-            Reading::Unreadable(what) => (None, Some(what.clone()), Vec::new()),
+        let (event, policy) = (message.event_id, policy.to_owned());
+        let screening = match &message.reading {
+            Reading::Text(screening) => screening,
+            Reading::Unreadable(what) => {
+                let (outcome, unreadable) = ("unreadable", Some(what.clone()));
+                return Self::Screen {
+                    event,
+                    locale: None,
+                    policy,
+                    outcome,
+                    rule: None,
+                    unreadable,
+                    rules: Vec::new(),
+                };
+            }
         };
-        Self::Screen { event: message.event_id, locale, policy: policy.to_owned(), unreadable, rules }
+        let (outcome, rule) = match &screening.outcome {
+            Outcome::Pass(_) => ("pass", None),
+            Outcome::Block { rule } => ("block", Some(rule.clone())),
+            Outcome::Handoff(call) => ("handoff", Some(call.rule.clone())),
+        };
+        let (locale, rules) = (screening.locale.clone(), screening.results.clone());
+        Self::Screen { event, locale, policy, outcome, rule, unreadable: None, rules }
+    }
+
+    pub(super) fn handoff(call: &Call) -> Self {
+        let (rule, team) = (call.rule.clone(), call.team.clone());
+        Self::Handoff { rule, asked: call.asked, team, priority: call.priority }
     }
 
     pub(super) fn commit(outcome: &'static str, ends: &[(EventId, End, Option<&'static str>)], parts: usize) -> Self {
@@ -106,6 +142,22 @@ impl Path {
         }
     }
 
+    /// What rules hit so far, for counting.
+    pub(super) fn hits(&self) -> Vec<NewHit> {
+        let of_step = |step: &PathStep| match step {
+            PathStep::Screen { event, rule, rules, .. } => hits(Some(*event), rule.as_deref(), rules),
+            PathStep::Approve { rule, rules, .. } => hits(None, rule.as_deref(), rules),
+            PathStep::Route { .. }
+            | PathStep::Handoff { .. }
+            | PathStep::Model { .. }
+            | PathStep::Park { .. }
+            | PathStep::Commit { .. }
+            | PathStep::LeftOut { .. }
+            | PathStep::Other(_) => Vec::new(),
+        };
+        self.steps.iter().flat_map(of_step).take(MOST_HITS).collect()
+    }
+
     /// The path as it is sealed, with its last step, which is never left out.
     pub(super) fn close(&mut self, last: PathStep) -> String {
         let mut steps = std::mem::take(&mut self.steps);
@@ -116,6 +168,27 @@ impl Path {
         // Only maps with keys that are no strings cannot be written, and no step has one.
         serde_json::to_string(&steps).unwrap_or_else(|_| "[]".to_owned())
     }
+}
+
+fn hits(event: Option<EventId>, decider: Option<&str>, rules: &[RuleResult]) -> Vec<NewHit> {
+    let hit = |result: &RuleResult| NewHit {
+        event,
+        rule: result.rule.clone(),
+        words: [
+            word(&result.kind),
+            word(&result.stage),
+            word(&result.action),
+            word(&result.mode),
+            word(&result.reason),
+        ],
+        decided: decider == Some(result.rule.as_str()),
+    };
+    rules.iter().filter(|result| result.hit).map(hit).collect()
+}
+
+/// A closed word as serde writes it.
+fn word(of: &impl Serialize) -> String {
+    serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The route's word.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use lens::Views;
 
 use super::engine::Verdict;
-use super::{Guardrails, RuleResult, Talk};
-use crate::policy::{Expected, Fixture, PolicyError, PolicyProblem, RuleStage};
+use super::{Guardrails, Reason, RuleResult, Talk};
+use crate::policy::{Expected, Fixture, PolicyError, PolicyProblem, RuleMode, RuleStage};
 
 /// Runs every fixture.
 ///
@@ -18,8 +18,25 @@ pub(super) fn hold(guardrails: &Guardrails) -> Result<(), PolicyError> {
         let reason = judge(guardrails, fixture)?;
         Some(PolicyProblem { line: fixture.line, reason })
     });
-    let problems: Vec<PolicyProblem> = failed.collect();
+    let answers = policy.faqs().all().iter().flat_map(|faq| faq.answers().iter().map(move |said| (faq, said)));
+    let loose = answers.filter_map(|(faq, (locale, text))| {
+        let by = ungrounded(guardrails, text)?;
+        let reason = format!("the answer '{}' states in '{locale}' what is no fact, by the rule '{by}'", faq.name);
+        Some(PolicyProblem { line: faq.line, reason })
+    });
+    let mut problems: Vec<PolicyProblem> = failed.chain(loose).collect();
+    problems.sort_by_key(|problem| problem.line);
     if problems.is_empty() { Ok(()) } else { Err(PolicyError { file: policy.file().to_owned(), problems }) }
+}
+
+/// The rule by which a text of the policy's own states what no fact states.
+fn ungrounded(guardrails: &Guardrails, text: &str) -> Option<String> {
+    let views = Views::of(text);
+    let locale = guardrails.policy.detect_in(views.plain());
+    let judgement = guardrails.output.judge(&views, locale, &mut Talk::default());
+    let loose =
+        |result: &RuleResult| result.hit && result.mode == RuleMode::Enforce && result.reason == Reason::Ungrounded;
+    judgement.results.into_iter().find(loose).map(|result| result.rule)
 }
 
 /// What became of a text otherwise than it must; `None` where all is well.

@@ -11,7 +11,7 @@ use super::person::Person;
 use super::result::{Found, Reason};
 use super::talk::Talk;
 use super::words::{Promise, Words};
-use crate::policy::{LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule};
+use crate::policy::{Faq, LengthRule, PiiRule, Policy, Rule, RuleKind, RuleStage, SchemaFormat, SchemaRule, TopicRule};
 
 /// What is judged, and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +72,11 @@ impl Matcher {
             RuleKind::Length(length) => Self::Length(length.clone()),
             RuleKind::Words(words) => Self::Words(Words::new(words)?),
             RuleKind::Person(person) => Self::Person(Person::new(person)?),
-            RuleKind::Topic(topic) => {
-                Self::Topic { topic: Box::new(taught(topic)?), off_at: topic.off_at, unsure_at: topic.unsure_at }
-            }
+            RuleKind::Topic(topic) => Self::Topic {
+                topic: Box::new(taught(topic, policy)?),
+                off_at: topic.off_at,
+                unsure_at: topic.unsure_at,
+            },
             RuleKind::Injection(injection) => Self::Injection { threshold: injection.threshold },
             RuleKind::Pii(pii) => Self::Pii { rule: pii.clone(), facts: squeezed(&facts().collect::<String>()) },
             RuleKind::Secrets => Self::Secrets,
@@ -82,12 +84,13 @@ impl Matcher {
             RuleKind::Language(language) => Self::Language { allow: language.allow.clone() },
             RuleKind::Repeat(repeat) => Self::Repeat { times: repeat.times },
             RuleKind::Grounding(grounding) => {
-                Self::Grounding { facts: Box::new(Facts::of(facts())), customer_may: grounding.customer_may }
+                Self::Grounding { facts: Box::new(policy.fact_table().claims()), customer_may: grounding.customer_may }
             }
             RuleKind::Leak(leak) => {
                 let size = usize::try_from(leak.words).unwrap_or(usize::MAX);
                 let canary = leak.canary.as_deref().map(words_of);
-                Self::Leak { shingles: Shingles::of(policy.instructions(), size), canary }
+                let instructions = policy.all_instructions().collect::<Vec<_>>().join("\n");
+                Self::Leak { shingles: Shingles::of(&instructions, size), canary }
             }
             RuleKind::Promise(promise) => Self::Promise(Promise::new(promise)?),
             RuleKind::Schema(schema) => Self::Schema(schema.clone()),
@@ -147,9 +150,11 @@ impl Matcher {
     }
 }
 
-fn taught(rule: &TopicRule) -> Result<Topic, BuildError> {
-    let [on, off, about, besides] = [&rule.on, &rule.off, &rule.about, &rule.besides]
+/// What the policy answers itself is its business, and not to be taught twice.
+fn taught(rule: &TopicRule, policy: &Policy) -> Result<Topic, BuildError> {
+    let [mut on, off, about, besides]: [Vec<&str>; 4] = [&rule.on, &rule.off, &rule.about, &rule.besides]
         .map(|lists| lists.values().flatten().map(String::as_str).collect());
+    on.extend(policy.faqs().all().iter().flat_map(Faq::questions));
     Topic::learn(&Lesson { on, off, about, besides })
 }
 

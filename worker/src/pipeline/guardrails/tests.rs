@@ -83,12 +83,16 @@ fn the_strongest_rule_decides_in_the_documented_order_and_all_results_are_kept()
     let guardrails = guardrails(&rules.concat());
     let block = Outcome::Block { rule: "stop".into() };
     let handoff = |rule: &str, asked| Outcome::Handoff(Call { asked, ..Call::because(rule) });
+    let noted = |text: &str| {
+        let notes = vec![Note { rule: "note".to_owned(), reason: Reason::Word }];
+        Outcome::Pass(Screened { text: text.to_owned(), notes, unmarked: false })
+    };
     for (text, expected) in [
         ("hello urgent secret lawyer stolen, talk to a person", handoff("asks-for-a-person", true)),
         ("hello urgent secret lawyer stolen", block),
         ("hello urgent secret lawyer", handoff("hand", false)),
-        ("hello urgent Secret!", Outcome::Pass(Screened { text: "hello urgent ***!".into() })),
-        ("hello urgent", Outcome::Pass(Screened { text: "hello urgent".into() })),
+        ("hello urgent Secret!", noted("hello urgent ***!")),
+        ("hello urgent", noted("hello urgent")),
     ] {
         let screening = guardrails.screen(text, &mut Talk::default());
         assert_eq!(screening.outcome, expected, "{text}");
@@ -137,7 +141,7 @@ fn a_draft_is_approved_refused_handed_off_or_cut() {
     let approval = guardrails.approve(&draft("Abrimos a las nueve. ¿Quiere algo más?"), "en", &mut Talk::default());
     let Decision::Approved(approved) = approval.decision else { panic!("{:?}", approval.decision) };
     assert_eq!((approved.text(), approved.author()), ("Abrimos a las nueve. ¿Quiere algo más?", Author::Assistant));
-    assert_eq!(approval.results.len(), 11);
+    assert_eq!(approval.results.len(), 13);
     let refused = guardrails.approve(&draft("Here is your fake invoice"), "en", &mut Talk::default()).decision;
     assert_eq!(refused, Decision::Refused { rule: "output-words".into() });
     let handed = guardrails.approve(&draft("That calls for a lawsuit"), "en", &mut Talk::default()).decision;
@@ -265,4 +269,32 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
     assert!(matches!(fine.decision, Decision::Approved(_)), "{:?}", fine.results);
     let wrong = guardrails.approve(&draft("La Alba 20 cuesta 600.000 pesos."), "es", &mut Talk::default());
     assert_eq!(wrong.decision, Decision::Handoff(Call::because("grounding")));
+}
+
+#[test]
+fn every_question_that_a_shipped_policy_answers_itself_passes_its_rules_and_is_answered_in_its_language() {
+    let sewing = Policy::parse(include_str!("../../../../policies/sewing.toml"), "sewing.toml").unwrap();
+    for policy in [Policy::starter().unwrap(), sewing] {
+        let guardrails = Guardrails::new(Arc::new(policy)).unwrap();
+        let faqs = guardrails.policy().faqs();
+        assert!(!faqs.all().is_empty());
+        for (faq, question) in faqs.all().iter().flat_map(|faq| faq.questions().map(move |text| (faq, text))) {
+            let screening = guardrails.screen(question, &mut Talk::default());
+            let Outcome::Pass(screened) = screening.outcome else { panic!("{question} is stopped") };
+            let (name, approved) = guardrails.faq(&screened, "en").unwrap();
+            assert_eq!((name, approved.author()), (faq.name.as_str(), Author::Policy), "{question}");
+            assert_eq!(Some(approved.text()), faq.answers().get(approved.locale()).map(String::as_str));
+            let judged = guardrails.explain(RuleStage::Output, approved.text(), &mut Talk::default());
+            assert_eq!(judged.outcome, Expected::Pass, "{question}: {:?}", judged.rule);
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_the_policys_own_with_a_price_that_is_no_fact_is_refused() {
+    let source = include_str!("../../../../policies/sewing.toml");
+    let wrong = source.replacen("La revisión cuesta {revision.price}", "La revisión cuesta 31.000 pesos", 1);
+    let policy = Policy::parse(&wrong, "test.toml").unwrap();
+    let told = Guardrails::new(Arc::new(policy)).unwrap_err().to_string();
+    assert!(told.contains("the answer 'revision' states in 'es' what is no fact"), "{told}");
 }
