@@ -10,6 +10,7 @@ macro_rules! on_every_backend {
 
 mod answers; // what the model is asked, by which protocol, and in how many parts the answer leaves
 mod bodies; // webhook bodies beyond the samples
+mod chain; // several models: who answers when one does not, and what each call cost
 mod dead_bad_input; // what no dead-letter command does, and what it says
 mod dead_edits; // letters that say something else, and letters in files
 mod dead_hands; // what journeys of dead letters share

@@ -1,5 +1,6 @@
 //! The vocabulary: pure values, no I/O, no async, no provider's shapes.
 
+mod budget;
 mod circumstances;
 mod conversation;
 mod handoff;
@@ -11,6 +12,7 @@ mod states;
 mod tally;
 mod time;
 
+pub use budget::Budget;
 pub use circumstances::Circumstances;
 pub use conversation::{Author, Floor, Line, Speaker};
 pub use handoff::{Call, Evidence, Priority};
@@ -19,7 +21,7 @@ pub use ids::{
     ReplayId, SendId, TurnId, WorkerId,
 };
 pub use inbound::{Address, Consent, Content, Event, Inbound, Kind, Party, Receipt, Status, StatusUpdate};
-pub use money::{Money, NotMoney, Prices, Usage};
+pub use money::{Charge, Money, NotMoney, Prices, Usage};
 pub use names::{BadSourceName, Provider, SourceName, UnknownProvider};
 pub use states::{
     DeadState, End, ItemState, NoticeKind, NoticeState, ReplayMode, ReplayState, SendState, Sla, UnknownState,

@@ -36,8 +36,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, Charge, NewAttempt, PaidAnswer, Reserve};
-pub use budget::{Budget, Given, ModelSpend};
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,

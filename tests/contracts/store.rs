@@ -33,13 +33,13 @@ use std::time::Duration;
 
 use common::config::{Keys, QueueSecrets, Secret, SqliteFile, StoreUrl, Timing};
 use common::domain::{
-    Address, AttemptId, Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, InstanceId,
-    Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
+    Address, AttemptId, Author, Charge, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound,
+    InstanceId, Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
 };
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, AttemptEnd, Begun, BegunAttempt, Charge, Claimed, Clock, Commit, CommitOutcome, Committed,
+    Admission, Admitted, AttemptEnd, Begun, BegunAttempt, Claimed, Clock, Commit, CommitOutcome, Committed,
     DeliveryClaim, Finished, NewDead, NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;

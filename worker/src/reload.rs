@@ -61,6 +61,11 @@ fn put_in_force(desk: &Desk, guardrails: Guardrails, file: &str) -> &'static str
         tracing::info!({ field::FILE } = file, { field::POLICY } = to, "the policy is the one in force already");
         return "unchanged";
     }
+    // What its fixtures cannot know: whether the models that run have prices for its budget.
+    if let Err(error) = desk.chain.affords(guardrails.policy().spending()) {
+        tracing::error!({ field::FILE } = file, { field::POLICY } = from, { field::ERROR } = %error, "the old policy stays");
+        return "refused";
+    }
     desk.store.hold_after(guardrails.policy().held_classes());
     desk.policies.store(Arc::new(guardrails));
     tracing::info!(

@@ -55,6 +55,17 @@ impl fmt::Display for Money {
     }
 }
 
+/// What is charged for a call that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// What it cost.
+    Cost(Money),
+    /// What was reserved: it left, and nobody says what it used.
+    Reserved,
+    /// Nothing, not even the call: it is proved that it was not sent.
+    Nothing,
+}
+
 /// What one call used, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::budget::{self, Budget};
+use super::budget;
 use super::claim::Claimed;
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{AttemptId, ConversationId, Micros, Money};
+use crate::domain::{AttemptId, Budget, Charge, ConversationId, Micros, Money};
 
 /// A call about to be made.
 #[derive(Clone, Copy, Debug)]
@@ -63,17 +63,6 @@ pub enum AttemptEnd<'a> {
     },
     /// It did not; a constant word.
     Failed(&'a str),
-}
-
-/// What is charged for a call that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Charge {
-    /// What it cost.
-    Cost(Money),
-    /// What was reserved: it left, and nobody says what it used.
-    Reserved,
-    /// Nothing, not even the call: it is proved that it was not sent.
-    Nothing,
 }
 
 /// An answer that was paid for and not used.

@@ -9,53 +9,10 @@ use std::collections::BTreeMap;
 
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
-use crate::domain::{ContactId, ConversationId, Micros, Money};
+use crate::domain::{Budget, Micros, Money};
 
 /// How long a day's row is kept after its last call.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(40 * 24 * 3_600);
-
-/// One budget, and what it may hold at most. Where a call needs several they are given from the narrowest to the widest,
-/// always: everybody locks them in the same order, the one that all share last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Budget {
-    scope: String,
-    /// The most that may be spent; `None` for any amount.
-    pub amount: Option<Money>,
-    /// The most calls that may be made; `None` for any number.
-    pub calls: Option<i64>,
-}
-
-impl Budget {
-    /// A conversation's, for as long as the assistant keeps the floor: the floor's epoch tells one such time from the
-    /// next.
-    #[must_use]
-    pub fn of_conversation(
-        conversation: ConversationId,
-        epoch: i64,
-        amount: Option<Money>,
-        calls: Option<i64>,
-    ) -> Self {
-        Self { scope: format!("conversation/{conversation}/{epoch}"), amount, calls }
-    }
-
-    /// A contact's, on a day.
-    #[must_use]
-    pub fn of_contact(contact: ContactId, day: &str, amount: Option<Money>, calls: Option<i64>) -> Self {
-        Self { scope: format!("contact/{contact}/{day}"), amount, calls }
-    }
-
-    /// The whole deployment's, on a day.
-    #[must_use]
-    pub fn of_deployment(day: &str, amount: Option<Money>, calls: Option<i64>) -> Self {
-        Self { scope: format!("deployment/{day}"), amount, calls }
-    }
-
-    /// `conversation`, `contact` or `deployment`.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        self.scope.split('/').next().unwrap_or(&self.scope)
-    }
-}
 
 /// What a budget has given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +73,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn given(&self, budget: &Budget) -> Result<Given, StoreError> {
         let sql = "SELECT amount, calls FROM budget WHERE scope = $1";
-        let Some(row) = self.main.read_maybe(sql, args![&budget.scope]).await? else { return Ok(Given::default()) };
+        let Some(row) = self.main.read_maybe(sql, args![budget.scope()]).await? else { return Ok(Given::default()) };
         Ok(Given { amount: Money(row.get("amount")?), calls: row.get("calls")? })
     }
 
@@ -140,7 +97,7 @@ pub(super) async fn reserve(tx: &mut Tx, budgets: &[Budget], most: Money) -> Res
                WHERE budget.amount + $2 <= $4 AND budget.calls + 1 <= $5";
     for (at, budget) in budgets.iter().enumerate() {
         let amount = budget.amount.map_or(i64::MAX, |amount| amount.0);
-        let values = args![&budget.scope, most.0, tx.now(), amount, budget.calls.unwrap_or(i64::MAX)];
+        let values = args![budget.scope(), most.0, tx.now(), amount, budget.calls.unwrap_or(i64::MAX)];
         if tx.run(sql, values).await? != 1 {
             return Ok(Some(at));
         }
@@ -162,7 +119,7 @@ pub(super) async fn settle(tx: &mut Tx, scopes: &str, more: Money, unsent: bool)
 
 /// The budgets of a call, as its row names them; `None` for none.
 pub(super) fn scopes(budgets: &[Budget]) -> Option<String> {
-    let scopes: Vec<&str> = budgets.iter().map(|budget| budget.scope.as_str()).collect();
+    let scopes: Vec<&str> = budgets.iter().map(|budget| budget.scope()).collect();
     (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 

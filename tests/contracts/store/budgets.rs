@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use common::domain::{ContactId, Money};
-use common::store::{AttemptEnd, BegunAttempt, Budget, Charge, Claimed, Given, NewAttempt, Reserve, Store};
+use common::domain::{Budget, Charge, ContactId, Money};
+use common::store::{AttemptEnd, BegunAttempt, Claimed, Given, NewAttempt, Reserve, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{ANNA, Shop, contract};
 
-const CALLERS: u64 = 64;
+const CALLERS: usize = 64;
 const ROUNDS: usize = 12;
 const DAY: &str = "2026-01-31";
 const HELD: Duration = Duration::from_secs(75);
@@ -42,17 +42,27 @@ async fn end(store: &Store, claim: &Claimed, begun: BegunAttempt, charge: Charge
     store.end_attempt(claim, id, ended, Duration::from_millis(7)).await.unwrap();
 }
 
+/// Caps, and the day that they are for.
+#[derive(Clone, Copy)]
+struct Caps {
+    day: &'static str,
+    all: i64,
+    each: i64,
+    calls: i64,
+}
+
+/// Tight in money, and tight in calls.
+const IN_MONEY: Caps = Caps { day: "2026-01-31", all: 30_000, each: 3_500, calls: 100_000 };
+const IN_CALLS: Caps = Caps { day: "2026-02-01", all: 1_000_000, each: 1_000_000, calls: 150 };
+
 /// What calls that were really made have cost, and the caps that it must never pass.
 struct Made {
+    caps: Caps,
     deployment: AtomicI64,
     contacts: HashMap<ContactId, AtomicI64>,
     calls: AtomicI64,
     refused: AtomicI64,
 }
-
-const ALL: i64 = 90_000;
-const EACH: i64 = 9_500;
-const CALLS: i64 = 300;
 
 impl Made {
     /// Makes a call.
@@ -60,16 +70,23 @@ impl Made {
         let all = self.deployment.fetch_add(cost, Ordering::SeqCst) + cost;
         let each = self.contacts[&contact].fetch_add(cost, Ordering::SeqCst) + cost;
         let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        assert!(all <= ALL && each <= EACH && calls <= CALLS, "P8: {all} of all, {each} of one contact, {calls} calls");
+        let within = all <= self.caps.all && each <= self.caps.each && calls <= self.caps.calls;
+        assert!(within, "P8: {all} of all, {each} of one contact, {calls} calls");
     }
 }
 
-fn budgets(claim: &Claimed) -> Vec<Budget> {
-    vec![
-        Budget::of_conversation(claim.conversation, claim.epoch, spent(EACH * 2), None),
-        Budget::of_contact(claim.contact, DAY, spent(EACH), None),
-        Budget::of_deployment(DAY, spent(ALL), Some(CALLS)),
-    ]
+impl Caps {
+    fn budgets(self, claim: &Claimed) -> Vec<Budget> {
+        vec![
+            Budget::of_conversation(claim.conversation, claim.epoch, None, None),
+            Budget::of_contact(claim.contact, self.day, spent(self.each), None),
+            self.whole(),
+        ]
+    }
+
+    fn whole(self) -> Budget {
+        Budget::of_deployment(self.day, spent(self.all), Some(self.calls))
+    }
 }
 
 /// One worker: it calls, or dies before or after, and tells what it cost or cannot.
@@ -78,7 +95,7 @@ async fn work(store: Store, claims: Arc<Vec<Claimed>>, made: Arc<Made>, seed: u6
     for _ in 0..ROUNDS {
         let claim = &claims[dice.random_range(0..claims.len())];
         let most = dice.random_range(1..=600_i64);
-        let budgets = budgets(claim);
+        let budgets = made.caps.budgets(claim);
         let begun = begin(&store, claim, &costly(most, &budgets)).await;
         if let BegunAttempt::Spent(_) = begun {
             made.refused.fetch_add(1, Ordering::SeqCst);
@@ -114,47 +131,54 @@ async fn claims(shop: &Shop) -> Vec<Claimed> {
     claims
 }
 
-/// What all rows together say was given out.
-async fn accounted(shop: &Shop) -> (i64, i64) {
+/// Sixty-four workers at once.
+async fn crowd(caps: Caps, stores: &[Store], claims: &Arc<Vec<Claimed>>) -> Arc<Made> {
+    let contacts = claims.iter().map(|claim| (claim.contact, AtomicI64::new(0))).collect();
+    let [deployment, calls, refused] = [(); 3].map(|()| AtomicI64::new(0));
+    let made = Arc::new(Made { caps, deployment, contacts, calls, refused });
+    let worker = |seed: usize| {
+        let store = stores[seed % stores.len()].clone();
+        tokio::spawn(work(store, claims.clone(), made.clone(), u64::try_from(seed).unwrap()))
+    };
+    let workers: Vec<_> = (0..CALLERS).map(worker).collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    made
+}
+
+/// What all rows together say was given out on a day.
+async fn accounted(shop: &Shop, caps: Caps) -> i64 {
     let sum = "SELECT CAST(COALESCE(SUM(CASE WHEN held_until IS NULL THEN cost ELSE reserved END), 0) AS bigint) FROM attempt";
-    let calls = "SELECT COUNT(*) FROM attempt WHERE NOT (held_until IS NULL AND cost = 0 AND reserved > 0)";
-    (shop.number(sum).await, shop.number(calls).await)
+    shop.number(&format!("{sum} WHERE budgets LIKE '%deployment/{}'", caps.day)).await
 }
 
 contract! {
     async fn of_sixty_four_callers_at_once_some_of_whom_die_none_passes_a_cap(shop) {
         let claims = Arc::new(claims(&shop).await);
-        let contacts = claims.iter().map(|claim| (claim.contact, AtomicI64::new(0))).collect();
-        let [deployment, calls, refused] = [(); 3].map(|()| AtomicI64::new(0));
-        let made = Arc::new(Made { deployment, contacts, calls, refused });
         // Several processes: each with connections of its own.
         let mut stores = Vec::new();
         for _ in 0..4 {
             stores.push(shop.reopened_without_settling().await);
         }
-        let workers: Vec<_> = (0..CALLERS).map(|seed| {
-            let store = stores[usize::try_from(seed).unwrap() % stores.len()].clone();
-            tokio::spawn(work(store, claims.clone(), made.clone(), seed))
-        }).collect();
-        for worker in workers {
-            worker.await.unwrap();
-        }
-        let whole = Budget::of_deployment(DAY, None, None);
-        let given = shop.store.given(&whole).await.unwrap();
-        assert!(given.amount.0 <= ALL && given.calls <= CALLS, "{given:?}");
-        assert!(given.amount.0 >= made.deployment.load(Ordering::SeqCst) && given.calls >= made.calls.load(Ordering::SeqCst));
-        assert!(made.refused.load(Ordering::SeqCst) > 0, "the caps were reached");
-        assert!(made.calls.load(Ordering::SeqCst) > CALLS / 2, "and not before much was called");
-        assert_eq!(accounted(&shop).await.0, given.amount.0);
-        // What nobody closed is charged as it was reserved, so that nothing changes.
-        shop.pass(HELD);
-        assert!(shop.store.expire_attempts().await.unwrap() > 0);
-        assert_eq!(shop.store.given(&whole).await.unwrap(), given);
-        assert_eq!(shop.number("SELECT COUNT(*) FROM attempt WHERE held_until IS NOT NULL OR cost IS NULL").await, 0);
-        assert_eq!(accounted(&shop).await.0, given.amount.0);
-        for claim in claims.iter() {
-            let each = shop.store.given(&Budget::of_contact(claim.contact, DAY, None, None)).await.unwrap();
-            assert!(each.amount.0 <= EACH, "{each:?}");
+        for caps in [IN_MONEY, IN_CALLS] {
+            let made = crowd(caps, &stores, &claims).await;
+            let given = shop.store.given(&caps.whole()).await.unwrap();
+            assert!(given.amount.0 <= caps.all && given.calls <= caps.calls, "{given:?}");
+            let (cost, calls) = (made.deployment.load(Ordering::SeqCst), made.calls.load(Ordering::SeqCst));
+            assert!(given.amount.0 >= cost && given.calls >= calls, "{given:?}, and {calls} calls cost {cost}");
+            assert!(made.refused.load(Ordering::SeqCst) > 0 && calls > 50, "the caps were reached, and much was called");
+            assert_eq!(accounted(&shop, caps).await, given.amount.0);
+            // What nobody closed is charged as it was reserved, so that nothing changes.
+            shop.pass(HELD);
+            assert!(shop.store.expire_attempts().await.unwrap() > 0);
+            assert_eq!(shop.store.given(&caps.whole()).await.unwrap(), given);
+            assert_eq!(shop.number("SELECT COUNT(*) FROM attempt WHERE held_until IS NOT NULL OR cost IS NULL").await, 0);
+            assert_eq!(accounted(&shop, caps).await, given.amount.0);
+            for claim in claims.iter() {
+                let each = shop.store.given(&Budget::of_contact(claim.contact, caps.day, None, None)).await.unwrap();
+                assert!(each.amount.0 <= caps.each, "{each:?}");
+            }
         }
         for store in stores {
             store.close().await;

@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::ModelConfig;
-use common::domain::{Money, Prices, Usage};
-use common::store::Charge;
+use common::domain::{Charge, Money, Prices, Usage};
 
 use super::{Answer, Model, ModelError, NoBaseUrl};
 use crate::pipeline::prompt::Prompt;

@@ -3,8 +3,7 @@
 
 use std::ops::Range;
 
-use common::domain::{Micros, Money};
-use common::store::{Budget, Claimed};
+use common::domain::{Budget, ContactId, ConversationId, Micros, Money};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -53,14 +52,15 @@ impl Spending {
         self.currency.as_deref()
     }
 
-    /// The budgets that a claim's calls need room in, narrowest first.
+    /// The budgets that a call needs room in, narrowest first: those of a conversation since its floor's `epoch`, of its
+    /// contact and of the deployment on the day of a moment.
     #[must_use]
-    pub fn budgets(&self, claim: &Claimed) -> Vec<Budget> {
-        let day = self.day(claim.at);
-        let conversation = |cap: Cap| Budget::of_conversation(claim.conversation, claim.epoch, cap.amount, cap.calls);
-        let contact = |cap: Cap| Budget::of_contact(claim.contact, &day, cap.amount, cap.calls);
-        let all = [self.conversation.map(conversation), self.contact_day.map(contact), self.of_deployment(claim.at)];
-        all.into_iter().flatten().collect()
+    pub fn budgets(&self, (conversation, epoch): (ConversationId, i64), contact: ContactId, at: Micros) -> Vec<Budget> {
+        let day = self.day(at);
+        let of_conversation = |cap: Cap| Budget::of_conversation(conversation, epoch, cap.amount, cap.calls);
+        let of_contact = |cap: Cap| Budget::of_contact(contact, &day, cap.amount, cap.calls);
+        let narrow = [self.conversation.map(of_conversation), self.contact_day.map(of_contact)];
+        narrow.into_iter().flatten().chain(self.of_deployment(at)).collect()
     }
 
     /// The deployment's budget on the day of a moment, if it has one.

@@ -7,11 +7,11 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use common::domain::{AttemptId, Money};
+use common::domain::{AttemptId, Charge, Money};
 use common::metrics as names;
 use common::shutdown::Stop;
 use common::steps::{self, Step};
-use common::store::{AttemptEnd, BegunAttempt, Charge, NewAttempt, Reserve, StoreError};
+use common::store::{AttemptEnd, BegunAttempt, NewAttempt, Reserve, StoreError};
 use common::telemetry::field;
 
 use super::Turn;
@@ -127,7 +127,7 @@ impl Turn<'_> {
                         Some(first) => chain::more_hopeful(first, error),
                         None => error,
                     });
-                    way
+                    self.in_time(&link, way)
                 }
             };
             so_far.waited = matches!(way, Way::Same(_));
@@ -141,6 +141,14 @@ impl Turn<'_> {
             next = self.chain.after(at, way);
         }
         Ok(so_far.end())
+    }
+
+    /// A wait for the same model lasts until its breaker lets a call through, or is none that is worth a slot.
+    fn in_time(&self, link: &Link, way: Way) -> Way {
+        let Way::Same(wait) = way else { return way };
+        let held = self.desk.outages.model(link.name()).and_then(|gate| gate.holding());
+        let wait = wait.max(held.map_or(Duration::ZERO, |held| held.probe_in));
+        if wait <= chain::SHORT { Way::Same(wait) } else { Way::Next }
     }
 
     /// The answer that an earlier claim paid for and did not live to use.
@@ -210,7 +218,8 @@ impl Turn<'_> {
         if policy.spending().currency().is_some_and(|currency| !chain::priced_in(link, currency)) {
             return Ok(Err("unpriced".to_owned()));
         }
-        let (budgets, most) = (policy.spending().budgets(self.claim), link.most(prompt));
+        let (claim, most) = (self.claim, link.most(prompt));
+        let budgets = policy.spending().budgets((claim.conversation, claim.epoch), claim.contact, claim.at);
         let price = link.prices().zip(most);
         let price = price.map(|(table, most)| Reserve { prices: table.version(), currency: table.currency(), most });
         let new = NewAttempt {
