@@ -279,7 +279,7 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
 
 /// A talk in these circumstances, after these lines.
 fn talk(circumstances: Circumstances, earlier: &[&str]) -> Talk {
-    let mut talk = Talk::default().under(circumstances);
+    let mut talk = Talk::on("chat").under(circumstances);
     earlier.iter().for_each(|line| talk.said(line));
     talk
 }
@@ -316,7 +316,9 @@ fn what_people_have_dealt_with_or_was_said_long_ago_is_no_earlier_line() {
         text: text.to_owned(),
     };
     let guardrails = guardrails("");
-    for (minutes, returned, called) in [(5, None, true), (25 * 60, None, false), (50, Some(45), false), (40, Some(45), true)] {
+    for (minutes, returned, called) in
+        [(5, None, true), (25 * 60, None, false), (50, Some(45), false), (40, Some(45), true)]
+    {
         let returned = returned.map(|minutes: u64| Duration::from_secs(minutes * 60));
         let mut talk = talk(Circumstances { at: Some(now), returned, ..Circumstances::default() }, &[]);
         talk.hear(&ago(minutes, "this is a scam"));
@@ -327,7 +329,7 @@ fn what_people_have_dealt_with_or_was_said_long_ago_is_no_earlier_line() {
 
 #[test]
 fn a_flood_is_put_off_until_it_is_over_but_no_longer_than_the_rules_patience_and_a_handoff_never_is() {
-    let rule = "[[rule]]\nname = \"flood\"\nkind = \"rate\"\nstage = \"input\"\naction = \"defer\"\nmode = \"enforce\"\nper_minute = 2\n";
+    let rule = "[[rule]]\nname = \"flood\"\nkind = \"rate\"\nstage = \"input\"\naction = \"defer\"\nmode = \"enforce\"\nchannels = [\"chat\"]\nper_minute = 2\n";
     let guardrails = guardrails(rule);
     let flood = |ages: &[u64], waiting: u64| Circumstances {
         arrivals: ages.iter().copied().map(Duration::from_secs).collect(),
