@@ -13,7 +13,9 @@ const STARTER: &str = include_str!("../../policies/shop.toml");
 
 /// A stack whose policy is the starter, changed; the folder holds the policy.
 async fn under(doors: Doors, changes: &[(&str, &str)]) -> (tempfile::TempDir, Stack) {
-    let mut policy = STARTER.to_owned();
+    // Its triggers' fixtures are about the starter as it is.
+    let (rules, _fixtures) = STARTER.split_once("# Triggers: what calls people").expect("its own section");
+    let mut policy = rules.to_owned();
     for (from, to) in changes {
         assert_eq!(policy.matches(from).count(), 1, "{from}");
         policy = policy.replace(from, to);
@@ -108,9 +110,11 @@ async fn a_flood_waits_and_is_then_answered_once_in_its_order_without_an_attempt
     }
     stack.settled().await;
     let calls = stack.model.calls();
-    let asked: Vec<&str> =
-        calls[0].lines.iter().map(|(_, text)| text.as_str()).filter(|text| texts.contains(text)).collect();
-    assert_eq!((calls.len(), asked.as_slice(), stack.received_by(CUSTOMER).len()), (1, &texts[..], 1));
+    assert_eq!((calls.len(), stack.received_by(CUSTOMER).len()), (1, 1));
+    let asked: String = calls[0].lines.iter().map(|(_, text)| text.as_str()).collect();
+    let places: Vec<_> =
+        texts.iter().map(|text| asked.find(text).unwrap_or_else(|| panic!("{text}: {asked}"))).collect();
+    assert!(places.is_sorted(), "in the order in which they were said: {asked}");
     // It waited as long as the rule's patience, and what was known then is on record.
     let turn = stack.view(stack.conversation_of(events[0]).await).await.turns.pop().expect("a turn");
     let steps = turn.path.as_array().expect("steps");
@@ -132,8 +136,7 @@ async fn the_models_own_request_calls_a_person_and_its_mark_is_never_seen(doors:
 
     // Where no rule listens for it, it is taken out all the same.
     let off = rule("model-asks", "mode = \"enforce\"", "mode = \"shadow\"");
-    let fixture = &STARTER[STARTER.rfind("[[fixture]]").unwrap()..];
-    let (_folder, stack) = under(doors, &[(&off.0, &off.1), (fixture, "")]).await;
+    let (_folder, stack) = under(doors, &[(&off.0, &off.1)]).await;
     stack.model.answer_with(|_| "We open at nine. [[handoff]]".to_owned());
     let event = stack.say(CUSTOMER, "When do you open?").await;
     assert_eq!(stack.end_of(event).await, "replied");

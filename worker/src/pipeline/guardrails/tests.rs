@@ -283,7 +283,7 @@ fn the_worked_example_is_sound_and_holds_every_figure_to_its_facts() {
 
 /// A talk in these circumstances, after these lines.
 fn talk(circumstances: Circumstances, earlier: &[&str]) -> Talk {
-    let mut talk = Talk::default().under(circumstances);
+    let mut talk = Talk::on("chat").under(circumstances);
     earlier.iter().for_each(|line| talk.said(line));
     talk
 }
@@ -333,7 +333,7 @@ fn what_people_have_dealt_with_or_was_said_long_ago_is_no_earlier_line() {
 
 #[test]
 fn a_flood_is_put_off_until_it_is_over_but_no_longer_than_the_rules_patience_and_a_handoff_never_is() {
-    let rule = "[[rule]]\nname = \"flood\"\nkind = \"rate\"\nstage = \"input\"\naction = \"defer\"\nmode = \"enforce\"\nper_minute = 2\n";
+    let rule = "[[rule]]\nname = \"flood\"\nkind = \"rate\"\nstage = \"input\"\naction = \"defer\"\nmode = \"enforce\"\nchannels = [\"chat\"]\nper_minute = 2\n";
     let guardrails = guardrails(rule);
     let flood = |ages: &[u64], waiting: u64| Circumstances {
         arrivals: ages.iter().copied().map(Duration::from_secs).collect(),
