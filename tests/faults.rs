@@ -6,6 +6,7 @@ mod crash; // a worker killed in mid-turn, in mid-send, and again and again
 mod crowd; // many workers, many customers, and two murders
 mod database; // PostgreSQL killed under everybody
 mod drain; // SIGTERM: what was begun ends, and nothing is answered twice
+mod keys; // a contact whose key does not open
 mod letters; // envelopes made by hand
 mod model_failures; // every way in which a model gives no answer
 mod order; // messages that overtake one another

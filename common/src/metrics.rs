@@ -97,6 +97,10 @@ pub const SENDS_UNKNOWN: &str = "handrail_sends_unknown";
 pub const PENDING: &str = "handrail_pending";
 /// Age in seconds of the oldest dead letter that waits for a person; 0 without one.
 pub const DEAD_OLDEST_SECONDS: &str = "handrail_dead_letters_oldest_seconds";
+/// Times that the policy was read again. Label: `outcome` (`replaced`, `unchanged`, `refused`).
+pub const POLICY_RELOADS: &str = "handrail_policy_reloads_total";
+/// 1 while the policy's file is one that was refused, so that an older one is in force.
+pub const POLICY_REFUSED: &str = "handrail_policy_refused";
 /// 1 while a door answers. Label: `door` (`queue`, `store`).
 pub const DOOR_UP: &str = "handrail_door_up";
 

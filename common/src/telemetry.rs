@@ -53,6 +53,10 @@ pub mod field {
     pub const STATUS: &str = "http.status";
     /// A file of ours.
     pub const FILE: &str = "file";
+    /// A line of it.
+    pub const LINE: &str = "line";
+    /// A policy's version.
+    pub const POLICY: &str = "policy";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -78,6 +82,8 @@ pub mod field {
         SETTING,
         STATUS,
         FILE,
+        LINE,
+        POLICY,
     ];
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod migrate;
 pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod send;
+pub(crate) mod span;
 
 use clap::Args;
 

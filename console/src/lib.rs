@@ -54,7 +54,7 @@ enum Command {
     /// Conversations, and who holds the floor
     #[command(subcommand)]
     Conversation(conversation::Conversation),
-    /// What may be said: check a policy, explain what it makes of a text, measure a rule
+    /// What may be said: check a policy, explain what it makes of a text, measure a rule, compare two over the past
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Keys for production
@@ -90,7 +90,7 @@ async fn dispatch(cli: Cli) -> Answer {
         Command::Ledger(ledger) => ledger.run(&context).await,
         Command::Dead(dead) => dead.run(&context).await,
         Command::Conversation(conversation) => conversation.run(&context).await,
-        Command::Policy(policy) => policy.run(&context),
+        Command::Policy(policy) => policy.run(&context).await,
         Command::Keys(keys) => keys.run(&context),
     }
 }

@@ -44,12 +44,6 @@ impl Server {
         Self { listener, router }
     }
 
-    /// The same listener with other routes.
-    #[must_use]
-    pub fn with_router(self, router: Router) -> Self {
-        Self { router, ..self }
-    }
-
     /// Serves until the stop is raised, then finishes what has begun for at most `drain`.
     pub async fn run_until(self, mut stop: Stop, drain: Duration) {
         let connections = GracefulShutdown::new();

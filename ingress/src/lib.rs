@@ -127,14 +127,6 @@ impl Ingress {
         })
     }
 
-    /// Serves these routes too, on the public bind; they must have no fallback of their own.
-    #[must_use]
-    pub fn with_routes(mut self, more: Router) -> Self {
-        self.routes = self.routes.merge(more);
-        self.public = self.public.with_router(self.routes.clone());
-        self
-    }
-
     /// The public routes, for a caller that serves them itself.
     pub fn routes(&self) -> Router {
         self.routes.clone()

@@ -101,13 +101,14 @@ impl Book {
         }
     }
 
-    /// What is to be told now; nothing when nothing is new. `last` is said even so, if any number was given out.
+    /// What is to be told now; nothing before the first number. What was told is told again: a queue that was emptied
+    /// may have lost the last message of a quiet day together with the tally that counted it.
     fn drafts(&self, last: bool) -> Vec<(InstanceId, Tally)> {
         let numbers = self.numbers();
         let mut drafts = Vec::new();
         let own = numbers.own(self.instance, last);
-        let news = own.upto > own.from || !own.recovered.is_empty() || (own.last && numbers.last > 0);
-        drafts.extend(news.then_some((self.instance, own)));
+        let speaks = numbers.last > 0 || !own.recovered.is_empty();
+        drafts.extend(speaks.then_some((self.instance, own)));
         for (instance, spans) in numbers.recovered.iter().filter(|(instance, _)| **instance != self.instance) {
             drafts.push((*instance, Tally { recovered: spans.first(MOST), ..Tally::default() }));
         }

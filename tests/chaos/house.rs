@@ -165,9 +165,13 @@ impl Drop for Slot {
 }
 
 impl House {
-    /// Builds it, with its logs in `folder`, and returns once everybody is ready.
-    pub(crate) async fn build(ground: Ground, file: &str, folder: &Path) -> Self {
+    /// Builds it, with its logs in `folder`, and returns once everybody is ready. With `spools` each ingress has one.
+    pub(crate) async fn build(ground: Ground, file: &str, folder: &Path, spools: bool) -> Self {
         let house = Self::furnish(ground, file, folder, INGRESSES, WORKERS, &[]).await;
+        for number in (0..INGRESSES).filter(|_| spools) {
+            let spool = folder.join(format!("spool-{number}")).display().to_string();
+            house.slot((Room::Ingress, number)).lock().await.settings.insert("INGRESS_SPOOL_DIR".to_owned(), spool);
+        }
         house.open().await;
         house
     }

@@ -27,7 +27,7 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
     let folder = tempfile::Builder::new().prefix(&format!("handrail-chaos-{seed}-")).disable_cleanup(true).tempdir();
     let folder: PathBuf = folder.expect("a temporary folder").path().to_owned();
     eprintln!("{doors:?} in {}: {schedule}", folder.display());
-    let house = Arc::new(House::build(doors.into(), &file(size.lease), &folder).await);
+    let house = Arc::new(House::build(doors.into(), &file(size.lease), &folder, spools(seed, doors)).await);
     let (diary, moods, takeovers) =
         (Arc::new(Diary::default()), Arc::new(Moods::default()), Arc::new(Takeovers::default()));
     customers::mannered(&house, &moods, seed);
@@ -62,6 +62,11 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
         let _swept = std::fs::remove_dir_all(&folder);
     }
     verdict
+}
+
+/// Every other seed on servers has ingresses with a spool.
+fn spools(seed: u64, doors: Doors) -> bool {
+    seed % 2 == 0 && doors == Doors::Servers
 }
 
 /// Waits until the store has all that was accepted and nothing of it is left to do, three times in a row: what still

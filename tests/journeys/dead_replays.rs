@@ -97,6 +97,10 @@ async fn a_note_closes_a_letter_and_sends_nothing(doors: Doors) {
     assert_eq!((&ended["state"], &ended["succeeded"]), (&json!("done"), &json!(1)), "{ended}");
     let letter = stack.store.dead_letter(id.parse().unwrap()).await.unwrap();
     assert_ne!(letter.state, DeadState::Open);
+    let (sealed, open) =
+        (told(&stack, &["dead", "show", &id]).await, told(&stack, &["dead", "show", &id, "--reveal"]).await);
+    assert_eq!(sealed["note"], json!({"text": null, "size": 15}), "a note may speak of people");
+    assert_eq!(open["note"]["text"], "We called them.");
     stack.settled().await;
     assert_eq!(stack.graph.sends().len(), sends);
 }

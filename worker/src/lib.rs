@@ -3,7 +3,8 @@
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
 //! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
-//! [`brief`] and [`notices`] (what teams are told), [`rehearsal`] (a dead letter's replay, without doing it).
+//! [`brief`] and [`notices`] (what teams are told), [`rehearsal`] (a dead letter's replay, without doing it), [`reload`]
+//! (another policy while it runs).
 
 mod accounts;
 pub mod bell;
@@ -24,10 +25,12 @@ pub mod pipeline;
 pub mod policy;
 pub mod recovery;
 pub mod rehearsal;
+pub mod reload;
 mod retry_after;
 pub mod turn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,7 +39,7 @@ use arc_swap::ArcSwap;
 use common::config::{Config, Mode};
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
-use common::shutdown::{self, Stop};
+use common::shutdown::{self, Hangups, Stop};
 use common::store::{Clock, Store, StoreError};
 use common::telemetry::field;
 use face::{Check, Server};
@@ -97,6 +100,8 @@ pub struct Worker {
     admin: Server,
     admin_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    policy: Option<PathBuf>,
+    hangups: Option<Hangups>,
 }
 
 impl Worker {
@@ -157,7 +162,15 @@ impl Worker {
             admin: Server::new(admin, routes),
             admin_address,
             draining,
+            policy: config.shared.policy,
+            hangups: None,
         })
+    }
+
+    /// Reads the policy again at every hangup.
+    #[must_use]
+    pub fn reloading_on(self, hangups: Hangups) -> Self {
+        Self { hangups: Some(hangups), ..self }
     }
 
     /// Where health and metrics are.
@@ -179,6 +192,9 @@ impl Worker {
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
         let notices = tokio::spawn(notices::run(desk.clone(), stop.clone()));
         tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
+        if let Some(hangups) = self.hangups {
+            tokio::spawn(reload::keep(desk.clone(), self.policy, hangups, stop.clone()));
+        }
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
@@ -210,12 +226,7 @@ impl Worker {
 
 /// The configured policy, ready to judge.
 fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
-    let policy = match &config.policy {
-        Some(path) => Policy::load(path),
-        None => Policy::starter(),
-    };
-    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
+    reload::ready(config.policy.as_deref()).map_err(|error| StartError::Policy(error.to_string()))
 }
 
 /// The ways to teams. A destination that the policy names and the file does not describe tells nobody: in production the

@@ -5,12 +5,15 @@
 //! exactly this prompt, that one is judged; else the scripted stand-in speaks, and the report says so. What only the
 //! model's or the channel's side can know, whether they will take it this time, no rehearsal tells.
 
+pub mod comparison;
+mod judge;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, Keys, ModelConfig, Protocol, Source};
-use common::domain::{DeadState, End, Event, EventId, Floor, ReplayMode, SourceName, Speaker};
+use common::domain::{DeadState, End, Event, EventId, Floor, ReplayMode, SourceName};
 use common::envelope::Envelope;
 use common::providers;
 use common::seal::Keyring;
@@ -19,10 +22,10 @@ use common::store::{DeadBody, DeadLetter, Scene, SceneMessage, Store, StoreError
 use crate::StartError;
 use crate::channels::{Channels, split};
 use crate::models::{self, Answer, Model};
-use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Screened, Talk};
-use crate::pipeline::handoff::{self, Pending, Plan, Route};
+use crate::pipeline::guardrails::{Approved, Guardrails, Screened, Talk};
+use crate::pipeline::handoff::{Plan, Route};
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::pipeline::prompt::Prompt;
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
 
@@ -242,27 +245,20 @@ impl Rehearsal {
 
     /// The conversation as a turn over it would hear it: with what else is so and its earlier lines, if a rule asks.
     async fn talk(&self, scene: &Scene) -> Result<Talk, StoreError> {
-        let mut talk = Talk::on(scene.source.as_str());
-        if self.guardrails.looks_around() {
-            talk = talk.under(self.store.scene_circumstances(scene).await?);
-        }
-        if self.guardrails.looks_back() {
-            for line in self.store.scene_history(scene, crate::turn::EARLIER_LINES).await? {
-                talk.hear(&line);
-            }
-        }
-        Ok(talk)
+        let earlier = match self.guardrails.looks_back() {
+            true => self.store.scene_history(scene, crate::turn::EARLIER_LINES).await?,
+            false => Vec::new(),
+        };
+        let known = match self.guardrails.looks_around() {
+            true => Some(self.store.scene_circumstances(scene).await?),
+            false => None,
+        };
+        Ok(judge::talk(&self.guardrails, scene.source.as_str(), known, &earlier))
     }
 
-    /// Reads every message and decides who answers; `None` when one of them does not open.
     fn plan(&self, scene: &Scene, talk: &mut Talk) -> Option<Plan> {
-        let read = |message: &SceneMessage| {
-            let reading = self.guardrails.read(message.content.as_ref()?, talk);
-            Some(Pending { event_id: message.event_id, reading })
-        };
-        let pending: Vec<Pending> = scene.messages.iter().map(read).collect::<Option<_>>()?;
-        let locale = scene.locale.as_deref().unwrap_or_else(|| self.guardrails.policy().default_locale());
-        Some(handoff::route(scene.floor, &pending, locale))
+        let messages = scene.messages.iter().map(|message| (message.event_id, message.content.as_ref()));
+        judge::plan(&self.guardrails, messages, (scene.floor, scene.locale.as_deref()), talk).map(|(_, plan)| plan)
     }
 
     async fn play(
@@ -282,12 +278,8 @@ impl Rehearsal {
             Ok(draft) => draft,
             Err(error) => return Ok(fails(letter, Class::from(&error).as_str(), &normalise(&error.to_string()))),
         };
-        let approval = self.guardrails.approve(&draft, plan.locale(), talk);
-        Ok(match approval.decision {
-            Decision::Approved(approved) => self.end(&plan, Some(approved), voice, limit),
-            Decision::Refused { .. } => self.end(&plan.refused(approval.notice), None, voice, limit),
-            Decision::Handoff(call) => self.end(&plan.handed_over(call), None, voice, limit),
-        })
+        let drafted = judge::draft(&self.guardrails, plan, &draft, talk);
+        Ok(self.end(&drafted.plan, drafted.answer, voice, limit))
     }
 
     async fn ask(
@@ -297,12 +289,7 @@ impl Rehearsal {
         talk: &mut Talk,
     ) -> Result<(Result<Answer, models::ModelError>, Voice), StoreError> {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
-        let past = history.into_iter().filter_map(|line| match line.speaker {
-            Speaker::Customer => self.guardrails.recall(&line.text, talk).map(PastLine::Customer),
-            Speaker::Business(_) => Some(PastLine::Business(talk.mask(&line.text))),
-            Speaker::Record => Some(PastLine::Record(line.text)),
-        });
-        let past: Vec<PastLine> = past.collect();
+        let past = judge::recall(&self.guardrails, &history, talk);
         let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
         if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
             let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };

@@ -6,9 +6,11 @@
 mod calling;
 pub(crate) mod draft;
 mod ending;
+mod path;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::domain::{EventId, Floor, TurnId};
 use common::metrics as names;
@@ -18,17 +20,20 @@ use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use futures_util::FutureExt;
-use serde_json::json;
 use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
-use crate::pipeline::guardrails::{Guardrails, Reading, Talk};
+use crate::pipeline::guardrails::{Guardrails, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
+use crate::turn::path::{Exit, Path, PathStep, route_word};
 
 /// Lines that a rule may compare a text with: what was said long ago may be said again.
 pub(crate) const EARLIER_LINES: usize = 20;
+
+/// How long a conversation rests of which nothing can be read or written.
+const HOPELESS: Duration = Duration::from_secs(60);
 
 /// What is known of a claim that ended without a record.
 const CRASHED: &str = "its worker ended without a word";
@@ -60,11 +65,9 @@ impl Drop for InFlight {
 /// How one pass over a claim ended.
 enum Pass {
     /// Committed; the claim goes on if more is pending.
-    Committed(Option<Box<(Claimed, std::time::Duration)>>),
-    /// Given back.
-    HandedBack,
-    /// The claim is somebody else's: everything done under it is discarded.
-    Zombie,
+    Committed(Option<Box<(Claimed, Duration)>>),
+    /// Given back, or lost to somebody else, with nothing committed: everything done under it is discarded.
+    Left(Exit),
 }
 
 /// What a turn has gathered before it knows its end.
@@ -76,7 +79,7 @@ struct Turn<'a> {
     id: TurnId,
     taken: Vec<Taken>,
     trace: TraceContext,
-    path: Vec<serde_json::Value>,
+    path: Path,
     talk: Talk,
 }
 
@@ -116,7 +119,8 @@ impl Turns {
         let _slot = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { slot };
         let mut claim = claim;
         loop {
-            let pass = match self.pass(&claim).await {
+            let guardrails = self.desk.guardrails();
+            let pass = match self.pass(&claim, guardrails.clone()).await {
                 Ok(pass) => pass,
                 Err(error) => self.give_up(&claim, &error).await,
             };
@@ -128,16 +132,32 @@ impl Turns {
                         break;
                     }
                 }
-                Pass::Committed(None) | Pass::HandedBack => break,
-                Pass::Zombie => {
-                    metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
-                    tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
-                    if let Err(error) = self.desk.store.lost_alive(&claim).await {
-                        tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+                Pass::Committed(None) => break,
+                Pass::Left(exit) => {
+                    if exit == Exit::Zombie {
+                        self.lost_alive(&claim).await;
                     }
+                    self.note(&claim, exit, Some(guardrails.policy().version())).await;
                     break;
                 }
             }
+        }
+    }
+
+    async fn lost_alive(&self, claim: &Claimed) {
+        metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
+        tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+        if let Err(error) = self.desk.store.lost_alive(claim).await {
+            tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+        }
+    }
+
+    /// Keeps for the decision path how a claim ended that committed nothing. A note that cannot be written is a gap in
+    /// the path and nothing worse.
+    async fn note(&self, claim: &Claimed, exit: Exit, policy: Option<&str>) {
+        let Some(note) = exit.note(policy) else { return };
+        if let Err(error) = self.desk.store.note(claim, note).await {
+            tracing::warn!({ field::ERROR } = %error, "how a claim ended could not be noted");
         }
     }
 
@@ -149,17 +169,18 @@ impl Turns {
         if let Err(error) = self.desk.store.hand_back(claim, HandBack::Crashed).await {
             tracing::error!({ field::ERROR } = %error, "a failed turn's claim is kept until this worker ends");
         }
+        self.note(claim, Exit::Panicked, None).await;
     }
 
-    /// One turn over everything pending.
-    async fn pass(&self, claim: &Claimed) -> Result<Pass, StoreError> {
+    /// One turn over everything pending, under the policy that is in force when it begins.
+    async fn pass(&self, claim: &Claimed, guardrails: Arc<Guardrails>) -> Result<Pass, StoreError> {
         let desk = &*self.desk;
         let mut taken = desk.store.pending(claim).await?;
         if let Some(at) = desk.store.awaited_until(claim, &taken) {
             desk.store.hand_back(claim, HandBack::Until(at)).await?;
             desk.turns.ring(claim.conversation, until(claim.at, at));
             tracing::info!({ field::OUTCOME } = "awaits_predecessor", "a named predecessor has not come in");
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::AwaitsPredecessor(at)));
         }
         if claim.one_by_one {
             taken.truncate(1);
@@ -167,11 +188,11 @@ impl Turns {
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
         let talk = Talk::on(claim.source.as_str());
-        let guardrails = desk.guardrails();
-        let mut turn = Turn { desk, guardrails, claim, id: TurnId::random(), taken, trace, path: Vec::new(), talk };
+        let mut turn =
+            Turn { desk, guardrails, claim, id: TurnId::random(), taken, trace, path: Path::default(), talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::Idle));
         }
         if claim.claims > 1 {
             desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
@@ -198,7 +219,7 @@ impl Turns {
     }
 
     /// Waits for a burst that began during the turn to finish; false when the worker drains and the claim went back.
-    async fn settle(&self, claim: &Claimed, quiet: std::time::Duration) -> bool {
+    async fn settle(&self, claim: &Claimed, quiet: Duration) -> bool {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
@@ -212,6 +233,13 @@ impl Turns {
         }
     }
 
+    async fn much_later(&self, claim: &Claimed) -> HandBack {
+        match self.desk.store.now().await {
+            Ok(now) => HandBack::Retry { at: now + HOPELESS, counted: 0, one_by_one: claim.one_by_one },
+            Err(_) => HandBack::Uncounted,
+        }
+    }
+
     /// The store failed in mid-turn. Nothing of the turn counts; the claim goes back as if it had not been, as soon
     /// as the store answers; a drain lets it run out.
     async fn give_up(&self, claim: &Claimed, error: &StoreError) -> Pass {
@@ -219,13 +247,17 @@ impl Turns {
         metrics::counter!(names::TURNS, "outcome" => "store_failed").increment(1);
         let how = match error {
             StoreError::Unavailable(_) => HandBack::Uncounted,
-            // Not a passing state: it counts as a claim without an end, so that the message is parked in the end.
-            StoreError::Configuration(_)
-            | StoreError::Broken(_)
-            | StoreError::Sealed(_)
-            | StoreError::Erased
-            | StoreError::Refused(_)
-            | StoreError::Absent(..) => HandBack::Crashed,
+            // Its key is not here, or does not open: not even parking could be written down. It waits for the key.
+            StoreError::Sealed(_) | StoreError::Erased => self.much_later(claim).await,
+            // Not a passing state: it counts as a claim without an end, so that the message is parked in the end; and
+            // where that fails too, it must not keep every worker busy.
+            StoreError::Configuration(_) | StoreError::Broken(_) | StoreError::Refused(_) | StoreError::Absent(..) => {
+                if claim.claims > i64::from(CRASH_CLAIMS) {
+                    self.much_later(claim).await
+                } else {
+                    HandBack::Crashed
+                }
+            }
         };
         // However long the outage: a lease that only ran out would count as a crash. The fence makes it safe.
         while let Err(error) = self.desk.store.hand_back(claim, how).await {
@@ -235,7 +267,7 @@ impl Turns {
             }
             tokio::time::sleep(self.desk.timing.sweep).await;
         }
-        Pass::HandedBack
+        Pass::Left(Exit::StoreFailed)
     }
 }
 
@@ -253,10 +285,10 @@ impl Turn<'_> {
         let plan = handoff::route(self.claim.floor, &pending, locale);
         let plan = if self.courtesy_is_due() { plan.courteous() } else { plan };
         for message in &pending {
-            self.path.push(screened(message, guardrails.policy().version()));
+            self.path.push(PathStep::screen(message, guardrails.policy().version()));
         }
-        self.path.push(json!({ "step": "route", "route": route_word(plan.route()), "locale": plan.locale(),
-                               "floor": self.claim.floor.as_str() }));
+        let (route, locale) = (route_word(plan.route()), plan.locale().to_owned());
+        self.path.push(PathStep::Route { route, locale, floor: self.claim.floor });
         Some(plan)
     }
 
@@ -265,7 +297,7 @@ impl Turn<'_> {
         if self.guardrails.looks_around() {
             let first = self.taken.iter().map(|message| message.received_at).min().unwrap_or(self.claim.at);
             let circumstances = self.desk.store.circumstances(self.claim, first).await?;
-            self.path.push(json!({ "step": "circumstances", "known": circumstances }));
+            self.path.push(PathStep::Circumstances { known: circumstances.clone() });
             self.talk = std::mem::take(&mut self.talk).under(circumstances);
         }
         if self.guardrails.looks_back() {
@@ -285,29 +317,12 @@ impl Turn<'_> {
         metrics::counter!(names::TURNS, "outcome" => "put_off").increment(1);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::info!({ field::OUTCOME } = "put_off", { field::MILLIS } = millis, "a contact writes too fast");
-        Ok(Pass::HandedBack)
+        Ok(Pass::Left(Exit::PutOff(at)))
     }
 
     /// The events of this turn.
     fn events(&self) -> Vec<EventId> {
         self.taken.iter().map(|message| message.event_id).collect()
-    }
-}
-
-fn screened(message: &Pending, policy: &str) -> serde_json::Value {
-    match &message.reading {
-        Reading::Text(screening) => json!({ "step": "screen", "event": message.event_id, "locale": screening.locale,
-                                            "policy": policy, "rules": screening.results }),
-        Reading::Unreadable(what) => json!({ "step": "screen", "event": message.event_id, "unreadable": what }),
-    }
-}
-
-const fn route_word(route: &Route) -> &'static str {
-    match route {
-        Route::Assistant(_) => "assistant",
-        Route::Policy => "policy",
-        Route::Queue(_) => "queue",
-        Route::Person => "person",
     }
 }
 

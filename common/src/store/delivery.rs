@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::dead::{self, NewDead};
-use super::intake::party_context;
+use super::intake::{party_context, party_of};
 use super::sql::{Tx, args};
 use super::status::{bury, settle};
 use super::{Store, StoreError};
@@ -153,7 +153,7 @@ impl Store {
             conversation,
             contact,
             source: SourceName::parse(&source).map_err(|error| StoreError::Broken(error.to_string()))?,
-            party: serde_json::from_slice(&plain).map_err(|error| StoreError::Broken(error.to_string()))?,
+            party: party_of(&plain)?,
             last_inbound_at: row.get("last_inbound_at")?,
             worker,
             fence: row.get("send_fence")?,
@@ -321,9 +321,10 @@ impl Store {
                 }
             }
             Finished::Retry { at, error, class, held } => {
-                let sql = "UPDATE outbox SET state = 'queued', next_at = $3, error = $4 \
+                // A hold burns no attempt: what counts them asks how often the provider was really tried.
+                let sql = "UPDATE outbox SET state = 'queued', next_at = $3, error = $4, attempts = attempts - $5 \
                            WHERE id = $1 AND sender = $2 AND state = 'sending'";
-                if tx.run(sql, args![id.uuid(), owner, at, &error]).await? == 1 {
+                if tx.run(sql, args![id.uuid(), owner, at, &error, i64::from(held)]).await? == 1 {
                     dead::of_send(&mut tx, id, claim.worker, (&class, &error, held)).await?;
                 }
             }

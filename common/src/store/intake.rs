@@ -376,6 +376,11 @@ pub(super) fn party_context(conversation: ConversationId) -> Vec<u8> {
     format!("party/{conversation}").into_bytes()
 }
 
+/// A party as it was sealed. Nothing of it goes into the error: it is an address.
+pub(super) fn party_of(plain: &[u8]) -> Result<Party, StoreError> {
+    serde_json::from_slice(plain).map_err(|_| StoreError::Broken("a party of another shape".to_owned()))
+}
+
 impl Admitted {
     /// A constant word for metrics and logs.
     #[must_use]

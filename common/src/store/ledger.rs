@@ -190,7 +190,7 @@ impl Sums {
 }
 
 impl Store {
-    /// Adds up everything accepted and committed since a moment, and the numbers of ingresses heard of since then (what
+    /// Adds up everything accepted and committed since a moment, and the numbers of ingresses heard of since then or missing something (what
     /// was lost has no moment of its own). Broken rows are told whenever they are from.
     ///
     /// # Errors

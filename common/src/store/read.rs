@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intake::party_context;
+use super::intake::{party_context, party_of};
 use super::sql::{Row, args};
 use super::{Store, StoreError};
 use crate::domain::{
@@ -209,7 +209,7 @@ impl Store {
         said.sort_by_key(|(position, _)| *position);
         Ok(ConversationView {
             summary: summary(&row, self.main.now().await?)?,
-            party: serde_json::from_slice(&party).map_err(|error| StoreError::Broken(error.to_string()))?,
+            party: party_of(&party)?,
             lines: said.into_iter().map(|(_, line)| line).collect(),
             inbox: self.inbox_of(id).await?,
             outbox: self.outbox_of(id).await?,

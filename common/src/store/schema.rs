@@ -52,6 +52,12 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0005_handoff.sql"),
         include_str!("../../../migrations/store/postgres/0005_handoff.sql"),
     ),
+    (
+        8,
+        "trace",
+        include_str!("../../../migrations/store/sqlite/0008_trace.sql"),
+        include_str!("../../../migrations/store/postgres/0008_trace.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(
@@ -71,6 +77,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 const RESTED: Duration = Duration::from_secs(1);
 /// How long a connection may take to say that it lives.
 const PULSE: Duration = Duration::from_secs(3);
+/// How long a transaction may lie idle before PostgreSQL ends its session: two leases. Ours never wait for anything but
+/// the next statement; a process that was stopped in the middle of one would keep its rows from everybody.
+const IDLE_IN_TRANSACTION: &str = "30s";
 /// The PostgreSQL schema that holds the contact keys, so that a backup can leave it out.
 const KEYS_SCHEMA: &str = "keys";
 
@@ -175,7 +184,8 @@ async fn open_postgres(url: &str, schema: Option<&str>, connections: u32, clock:
     // The parser's error may quote the URL, and with it the password.
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| StoreError::Configuration("DATABASE_URL is not a PostgreSQL URL".to_owned()))?;
-    let options = options.application_name("handrail");
+    let options =
+        options.application_name("handrail").options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
     let options = match schema {
         Some(schema) => options.options([("search_path", schema)]),
         None => options,

@@ -276,7 +276,8 @@ impl Sql {
         let inner = match &self.pool {
             Pool::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
             Pool::Postgres(pool) => {
-                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+                Inner::Postgres(answered(begun).await?)
             }
         };
         Ok(Tx { inner, now: self.now().await?, passage })

@@ -40,6 +40,8 @@ const STEPS: usize = 25;
 const AGAIN: i64 = 1_000;
 /// An ingress of which nothing was heard for so long has ended: its tail will not be vouched for.
 const SILENT: Duration = Duration::from_secs(600);
+/// An ingress of which nothing was heard for so long is looked at only for what it vouched for.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How far the mark stays behind an ingress that runs and whose tallies do not come.
 const TAIL: i64 = 10_000;
 
@@ -203,8 +205,10 @@ impl Store {
         }
         self.look_again(now).await?;
         let mut steps = STEPS;
-        let sql = "SELECT * FROM ingress WHERE NOT finished OR verified < upto";
-        for row in self.main.read(sql, &[]).await? {
+        // One of which nothing was heard for so long has told all it will; its messages are looked for by then.
+        let sql = "SELECT * FROM ingress \
+                   WHERE (NOT finished AND COALESCE(heard_at, first_at) >= $1) OR verified < upto";
+        for row in self.main.read(sql, args![now - FORGOTTEN]).await? {
             let known = Known::read(&row)?;
             let target = self.target(&known, now).await?;
             let mut from = known.verified;

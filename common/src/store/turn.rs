@@ -156,22 +156,33 @@ impl Store {
         limit: usize,
         for_model: bool,
     ) -> Result<Vec<(Position, Line)>, StoreError> {
+        self.lines_before(conversation, key, limit, (for_model, i64::MAX)).await
+    }
+
+    /// As [`lines`](Self::lines), of those before a turn.
+    pub(super) async fn lines_before(
+        &self,
+        conversation: ConversationId,
+        key: &Keyring,
+        limit: usize,
+        (for_model, before): (bool, i64),
+    ) -> Result<Vec<(Position, Line)>, StoreError> {
         let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let said = "SELECT id, kind, body, position, received_at, accepted_at FROM inbox \
-                    WHERE conversation_id = $1 AND position IS NOT NULL AND kind IN ('message', 'echo') \
+                    WHERE conversation_id = $1 AND position < $4 AND kind IN ('message', 'echo') \
                       AND (NOT $3 OR state NOT IN ('blocked', 'dead', 'discarded', 'erased')) \
                     ORDER BY position DESC, received_at DESC, instance DESC, sequence DESC LIMIT $2";
         let sent = "SELECT id, author, body, position, ordinal, created_at FROM outbox \
-                    WHERE conversation_id = $1 AND (NOT $3 OR state NOT IN ('superseded', 'dead')) \
+                    WHERE conversation_id = $1 AND position < $4 AND (NOT $3 OR state NOT IN ('superseded', 'dead')) \
                     ORDER BY ordinal DESC LIMIT $2";
         let mut lines = Vec::new();
-        let values = args![conversation.uuid(), limit_rows, for_model];
+        let values = args![conversation.uuid(), limit_rows, for_model, before];
         // Oldest first, so that the stable sort keeps the order of messages that came in one request.
         for row in self.main.read(said, values).await?.iter().rev() {
             lines.extend(said_line(row, key)?);
         }
         for row in self.main.read(sent, values).await? {
-            lines.push(sent_line(&row, key)?);
+            lines.extend(sent_line(&row, key)?);
         }
         lines.sort_by_key(|(position, _)| *position);
         Ok(lines.split_off(lines.len().saturating_sub(limit)))
@@ -407,10 +418,11 @@ fn said_line(row: &Row, key: &Keyring) -> Result<Option<(Position, Line)>, Store
     Ok(Some((position, Line { speaker, at: row.get("accepted_at")?, text })))
 }
 
-fn sent_line(row: &Row, key: &Keyring) -> Result<(Position, Line), StoreError> {
+/// What was sent in an outbox row; `None` when it does not open, as with what was said.
+fn sent_line(row: &Row, key: &Keyring) -> Result<Option<(Position, Line)>, StoreError> {
     let id = SendId::from_uuid(row.get("id")?);
-    let text = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?)?;
+    let Ok(text) = Store::open_send(key, id, &row.get::<Vec<u8>>("body")?) else { return Ok(None) };
     let position = Position(row.get("position")?, 2, row.get("ordinal")?);
     let line = Line { speaker: Speaker::Business(row.word("author")?), at: row.get("created_at")?, text };
-    Ok((position, line))
+    Ok(Some((position, line)))
 }

@@ -1,6 +1,8 @@
-//! `handrail policy`: a policy is read, asked and measured before it is trusted. Opens no door and needs no key.
+//! `handrail policy`: a policy is read, asked, measured and held against the past before it is trusted. Only `diff`, which
+//! reads what customers wrote, opens a door and needs a key.
 
 mod bench;
+mod diff;
 mod explain;
 
 use std::path::PathBuf;
@@ -28,6 +30,9 @@ pub(crate) enum Policy {
     Explain(explain::Explain),
     /// Measure one rule on labelled texts
     Bench(bench::Bench),
+    /// Judge past messages again under two policies: who would be blocked, answered or handed off by the other; exit 1 when
+    /// a limit is passed
+    Diff(diff::Diff),
 }
 
 /// Which policy is meant.
@@ -39,8 +44,9 @@ pub(crate) struct Which {
 }
 
 impl Policy {
-    pub(crate) fn run(self, context: &Context) -> Answer {
+    pub(crate) async fn run(self, context: &Context) -> Answer {
         match self {
+            Self::Diff(diff) => diff.run(context).await,
             Self::Check { file, which } => check(context, &Which { policy: file.or(which.policy) }),
             Self::Explain(explain) => explain.run(context),
             Self::Bench(bench) => bench.run(context),

@@ -267,7 +267,7 @@ contract! {
         assert!(matches!(noted[0].how, Dispatch::Noted));
         assert_eq!((shop.event_state(event).await.as_str(), state(&shop, dead).await), ("recorded", DeadState::Resolved));
         assert_eq!(items(&shop, frozen.id).await, [(dead, ItemState::Succeeded)]);
-        assert_eq!(shop.store.replay_note(frozen.id).await.unwrap().as_deref(), Some("called them instead"));
+        assert_eq!(shop.store.dead_note(dead).await.unwrap().as_deref(), Some("called them instead"));
         assert!(shop.deliver(conversation).await.is_empty() && shop.pending_count(conversation).await == 0);
         assert_eq!(shop.number("SELECT count(*) FROM conversation WHERE held").await, 0);
         shop.assert_balanced().await;

@@ -1,6 +1,6 @@
 //! Drafting: history within its budget, one model call that a take-over or a drain can cancel, and approval.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::domain::Speaker;
 use common::metrics as names;
@@ -8,8 +8,8 @@ use common::shutdown::Stop;
 use common::steps::{self, Step};
 use common::store::{AttemptEnd, HandBack, StoreError};
 use common::telemetry::field;
-use serde_json::json;
 
+use super::path::{Exit, PathStep};
 use super::{Pass, Turn};
 use crate::models::{Answer, ModelError};
 use crate::outages::{self, Leave};
@@ -49,7 +49,7 @@ impl Turn<'_> {
             Asked::Failed(error) => self.failed(&error).await,
             Asked::Drained => {
                 self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-                Ok(Pass::HandedBack)
+                Ok(Pass::Left(Exit::Drained))
             }
             Asked::Lost => self.lost().await,
         }
@@ -72,7 +72,7 @@ impl Turn<'_> {
         let (desk, claim) = (self.desk, self.claim);
         let (model, hash) = (desk.model.name(), prompt.hash());
         if let Some(text) = desk.store.paid_answer(claim, model, &hash).await? {
-            self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": "stored_answer" }));
+            self.path.push(model_step(model, &hash, "stored_answer", None));
             let (tokens_in, tokens_out, tokens_cached) = (None, None, None);
             return Ok(Asked::Answered(Answer { text, tokens_in, tokens_out, tokens_cached, cut: false }));
         }
@@ -97,8 +97,7 @@ impl Turn<'_> {
             Asked::Lost => "lost",
         };
         metrics::histogram!(names::MODEL_SECONDS, "model" => model.to_owned(), "outcome" => word).record(taken);
-        self.path.push(json!({ "step": "model", "model": model, "prompt": hash, "outcome": word,
-                               "ms": u64::try_from(taken.as_millis()).unwrap_or(u64::MAX) }));
+        self.path.push(model_step(model, &hash, word, Some(taken)));
         let end = match &asked {
             Asked::Answered(answer) => {
                 count_tokens(model, answer);
@@ -142,11 +141,11 @@ impl Turn<'_> {
         let approval = self.guardrails.approve(draft, plan.locale(), &mut self.talk);
         let (word, rule) = match &approval.decision {
             Decision::Approved(_) => ("approved", None),
-            Decision::Refused { rule } => ("refused", Some(rule)),
-            Decision::Handoff(call) => ("handoff", Some(&call.rule)),
+            Decision::Refused { rule } => ("refused", Some(rule.clone())),
+            Decision::Handoff(call) => ("handoff", Some(call.rule.clone())),
         };
-        self.path.push(json!({ "step": "approve", "outcome": word, "rule": rule,
-                               "policy": self.guardrails.policy().version(), "rules": approval.results }));
+        let (policy, rules) = (self.guardrails.policy().version().to_owned(), approval.results);
+        self.path.push(PathStep::Approve { outcome: word, rule, policy, rules });
         let model = Some(self.desk.model.name());
         match approval.decision {
             Decision::Approved(approved) => self.end(&plan, Some(approved), model, "answered").await,
@@ -160,6 +159,11 @@ impl Turn<'_> {
             }
         }
     }
+}
+
+fn model_step(model: &str, prompt: &str, outcome: &'static str, taken: Option<Duration>) -> PathStep {
+    let ms = taken.map(|taken| u64::try_from(taken.as_millis()).unwrap_or(u64::MAX));
+    PathStep::Model { model: model.to_owned(), prompt: prompt.to_owned(), outcome, ms }
 }
 
 fn count_tokens(model: &str, answer: &Answer) {

@@ -7,8 +7,8 @@ use common::metrics as names;
 use common::steps::{self, Step};
 use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewHandoff, NewSend, Retry, StoreError};
 use common::telemetry::field;
-use serde_json::json;
 
+use super::path::{Exit, PathStep};
 use super::{Pass, Turn, floor_after};
 use crate::models::ModelError;
 use crate::outages;
@@ -75,7 +75,7 @@ impl Turn<'_> {
             return self.retry(Duration::ZERO, 0, true, (class, error)).await;
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
-        self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
+        self.path.push(PathStep::Park { class: class.as_str(), error: recovery::normalise(error) });
         let guardrails = &self.guardrails;
         let locale = self.claim.locale.clone().unwrap_or_else(|| guardrails.policy().default_locale().to_owned());
         let notice = guardrails.notice(&Notice::Failure, &locale);
@@ -150,7 +150,7 @@ impl Turn<'_> {
                 // Nobody was asked, so there is no failed attempt to write down.
                 let back = HandBack::Retry { at, counted: 0, one_by_one: false };
                 let ours = self.desk.store.hand_back(self.claim, back).await?;
-                Ok(self.kept(ours, at))
+                Ok(self.kept(ours, held.class, at))
             }
         }
     }
@@ -163,17 +163,17 @@ impl Turn<'_> {
         let after = after.max(outages::patience(held, (self.desk.dice)()));
         let at = self.desk.store.now().await? + after;
         let ours = self.hand_back_failed(Retry { at, counted: 0, one_by_one: false }, class, error).await?;
-        Ok(self.kept(ours, at))
+        Ok(self.kept(ours, class, at))
     }
 
     /// Waits for the model's gate, which wakes it; the claim has been handed back.
-    fn kept(&self, ours: bool, at: Micros) -> Pass {
+    fn kept(&self, ours: bool, class: Class, at: Micros) -> Pass {
         if ours {
             self.desk.outages.model().keep(self.claim.conversation, at);
         }
         metrics::counter!(names::TURNS, "outcome" => "held").increment(1);
         tracing::debug!({ field::OUTCOME } = "held", "the turn waits for its model");
-        Pass::HandedBack
+        Pass::Left(Exit::Held { class, at })
     }
 
     /// Hands the claim back and writes the failed attempt down, in one commit.
@@ -193,19 +193,19 @@ impl Turn<'_> {
         let at = self.desk.store.now().await? + after;
         self.hand_back_failed(Retry { at, counted, one_by_one }, class, error).await?;
         self.desk.turns.ring(self.claim.conversation, after);
-        let outcome = if counted == 0 { "held" } else { "retried" };
+        let (outcome, exit) = match counted {
+            0 if one_by_one => ("held", Exit::OneByOne { class, at }),
+            0 => ("held", Exit::Held { class, at }),
+            _ => ("retried", Exit::Retried { class, at }),
+        };
         metrics::counter!(names::TURNS, "outcome" => outcome).increment(1);
         let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         tracing::info!({ field::OUTCOME } = outcome, { field::MILLIS } = millis, "the turn will be tried again");
-        Ok(Pass::HandedBack)
+        Ok(Pass::Left(exit))
     }
 
     async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
-        let ends: Vec<_> =
-            ending.ends.iter().map(|(event, end, _)| json!({ "event": event, "end": end.as_str() })).collect();
-        self.path
-            .push(json!({ "step": "commit", "outcome": ending.outcome, "ends": ends, "parts": ending.sends.len() }));
-        let path = serde_json::Value::Array(std::mem::take(&mut self.path)).to_string();
+        let path = self.path.close(PathStep::commit(ending.outcome, &ending.ends, ending.sends.len()));
         let committed = self.desk.store.commit(Commit {
             claim: self.claim,
             turn: self.id,
@@ -227,7 +227,7 @@ impl Turn<'_> {
         let committed = match committed.await? {
             CommitOutcome::Committed(committed) => committed,
             CommitOutcome::FloorMoved => return Ok(self.floor_moved()),
-            CommitOutcome::Zombie => return Ok(Pass::Zombie),
+            CommitOutcome::Zombie => return Ok(Pass::Left(Exit::Zombie)),
         };
         steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
@@ -249,7 +249,7 @@ impl Turn<'_> {
     /// long as we live: it goes back.
     pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
         let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-        Ok(if ours { self.floor_moved() } else { Pass::Zombie })
+        Ok(if ours { self.floor_moved() } else { Pass::Left(Exit::Zombie) })
     }
 
     /// The claim went back because the floor moved: the next turn must see the new one at once.
@@ -257,7 +257,7 @@ impl Turn<'_> {
         self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
         metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
         tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
-        Pass::HandedBack
+        Pass::Left(Exit::FloorMoved)
     }
 
     fn report(&self, ending: &Ending<'_>, at: Micros) {

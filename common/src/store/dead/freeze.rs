@@ -133,14 +133,16 @@ impl Store {
         tx.run(sql, values).await.map(drop)
     }
 
-    /// The note that a replay closed its letters with.
+    /// The note that closed a letter instead of an answer.
     ///
     /// # Errors
-    /// [`StoreError::Absent`], [`StoreError::Sealed`], [`StoreError::Unavailable`].
-    pub async fn replay_note(&self, id: ReplayId) -> Result<Option<String>, StoreError> {
-        let row = self.main.read_maybe("SELECT note FROM replay WHERE id = $1", args![id.uuid()]).await?;
-        let row = row.ok_or_else(|| StoreError::Absent("replay", id.to_string()))?;
-        let Some(sealed) = row.get::<Option<Vec<u8>>>("note")? else { return Ok(None) };
+    /// [`StoreError::Sealed`], [`StoreError::Unavailable`].
+    pub async fn dead_note(&self, dead: DeadId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT r.id AS id, r.note AS note FROM replay r JOIN replay_item i ON i.replay_id = r.id \
+                   WHERE r.note IS NOT NULL AND i.dead_id = $1 AND i.state = 'succeeded' \
+                   ORDER BY r.created_at DESC LIMIT 1";
+        let Some(row) = self.main.read_maybe(sql, args![dead.uuid()]).await? else { return Ok(None) };
+        let (id, sealed) = (ReplayId::from_uuid(row.get("id")?), row.get::<Vec<u8>>("note")?);
         let plain = self.wrapping.open(&note_context(id), &sealed)?;
         Ok(String::from_utf8(plain).ok())
     }

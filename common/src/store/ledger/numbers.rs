@@ -40,7 +40,7 @@ pub(super) async fn instances(tx: &mut Tx, since: Micros, patience: Duration) ->
     let now = tx.now();
     let mut numbers = Numbers { lost: 0, stuck: 0, unvouched: 0, told: Vec::new(), imbalances: Vec::new() };
     let mut missing = missing(tx).await?;
-    let sql = "SELECT * FROM ingress WHERE COALESCE(heard_at, first_at) >= $1 \
+    let sql = "SELECT * FROM ingress WHERE COALESCE(heard_at, first_at) >= $1 OR id IN (SELECT instance FROM missing) \
                ORDER BY COALESCE(heard_at, first_at) DESC, id";
     for row in tx.all(sql, args![since]).await? {
         let known = Known::read(&row)?;

@@ -36,6 +36,7 @@ impl Show {
         }
         let mut value = told(&letter);
         value["event"] = body::open(&store, &letter).await?.shown(self.reveal);
+        value["note"] = note(&store, self.id, self.reveal).await?;
         value["history"] = store.dead_attempts(&letter).await?.iter().map(attempt).collect();
         value["edit"] = store.dead_diff(self.id).await?.map_or(Value::Null, |diff| edit(&diff, self.reveal));
         value["position"] = position(&store, &letter).await?;
@@ -53,6 +54,13 @@ impl Show {
         let verdict = rehearsal.run(letter, common::domain::ReplayMode::Regenerate).await?;
         Ok(rehearse::verdict_told(&verdict, self.reveal))
     }
+}
+
+/// What a person wrote when they closed it instead of having it answered.
+async fn note(store: &Store, letter: DeadId, reveal: bool) -> Result<Value, Failure> {
+    let Some(note) = store.dead_note(letter).await? else { return Ok(Value::Null) };
+    let size = note.chars().count();
+    Ok(json!({"text": reveal.then_some(note), "size": size}))
 }
 
 fn attempt(attempt: &DeadAttempt) -> Value {
@@ -113,6 +121,7 @@ fn words(value: &Value) -> String {
     let known = keys.iter().map(|(heading, key)| (heading, output::text(&value[*key])));
     let mut lines: Vec<String> = known.filter(|(_, said)| !said.is_empty()).map(|(h, said)| line(h, &said)).collect();
     lines.extend(position_in_words(&value["position"]).map(|said| line("position", &said)));
+    lines.extend(note_in_words(&value["note"]).map(|said| line("note", &said)));
     lines.extend(
         body_in_words(&value["event"]).map(|(kind, said)| format!("{}\n{}", line("kind", &kind), line("said", &said))),
     );
@@ -129,6 +138,12 @@ fn position_in_words(position: &Value) -> Option<String> {
         Some(count) => format!("{count} after it answered since"),
     };
     Some(format!("message {own} of {of} in its conversation; {since}"))
+}
+
+fn note_in_words(note: &Value) -> Option<String> {
+    let size = note["size"].as_u64()?;
+    let hidden = || format!("(sealed, {size} characters; --reveal shows it, and the audit remembers)");
+    Some(note["text"].as_str().map_or_else(hidden, str::to_owned))
 }
 
 fn body_in_words(event: &Value) -> Option<(String, String)> {

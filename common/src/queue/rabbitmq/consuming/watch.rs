@@ -35,6 +35,8 @@ const REMADE: Finding = ("queue_remade", "the queue was deleted and made again u
 const GONE: Finding = ("queue_gone", "the queue is not there any more");
 const UNKNOWN: Finding = ("not_attached", "the broker knows of no consumer of this queue");
 const MUTE: Finding = ("silent", "work is ready and does not come");
+/// Looks in a row at too many deliveries before they are believed.
+const SEEN: u32 = 3;
 const FLOODED: Finding = ("prefetch_exceeded", "the broker lets out more than the prefetch");
 
 /// What ties a consumer to the queue as it was when it came.
@@ -70,12 +72,21 @@ pub(super) struct Watch {
     delivered: bool,
     mute: u32,
     forgotten: u32,
+    flooded: u32,
 }
 
 impl Watch {
     pub(super) fn over(channel: &Channel, queue: &'static str, prefetch: u16) -> Self {
         metrics::gauge!(names::CONSUMER_PREFETCH, "queue" => queue).set(f64::from(prefetch));
-        Self { queue, prefetch, channel: Arc::new(channel.clone()), delivered: false, mute: 0, forgotten: 0 }
+        Self {
+            queue,
+            prefetch,
+            channel: Arc::new(channel.clone()),
+            delivered: false,
+            mute: 0,
+            forgotten: 0,
+            flooded: 0,
+        }
     }
 
     /// What every delivery holds for as long as it is out.
@@ -88,11 +99,13 @@ impl Watch {
         Arc::strong_count(&self.channel) - 1
     }
 
-    /// Tells how many deliveries are out, and whether they are too many.
-    pub(super) fn count(&self) -> Option<Finding> {
+    /// Tells how many deliveries are out, and whether they are too many. Once says nothing: what has been acked is let
+    /// go of a moment after the broker sent the next.
+    pub(super) fn count(&mut self) -> Option<Finding> {
         let out = self.out();
         metrics::gauge!(names::CONSUMER_UNACKED, "queue" => self.queue).set(out as f64);
-        (out > usize::from(self.prefetch)).then_some(FLOODED)
+        self.flooded = if out > usize::from(self.prefetch) { self.flooded + 1 } else { 0 };
+        (self.flooded >= SEEN).then_some(FLOODED)
     }
 
     /// Asks the broker about a consumer that got nothing since the last look, though it may hold more than it does.
