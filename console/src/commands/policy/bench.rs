@@ -163,7 +163,14 @@ const fn labels(kind: KindName) -> (&'static [&'static str], &'static [&'static 
         | KindName::Grounding
         | KindName::Leak
         | KindName::Promise
-        | KindName::Schema => (&["hit", "attack", "off", "pii"], &["clean", "benign", "on", "none"]),
+        | KindName::Schema
+        | KindName::Mention
+        | KindName::Anger
+        | KindName::Trouble
+        | KindName::Hours
+        | KindName::Value
+        | KindName::Rate
+        | KindName::Request => (&["hit", "attack", "off", "pii"], &["clean", "benign", "on", "none"]),
     }
 }
 
