@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::NoticeKind;
+use common::domain::{ConversationId, NoticeKind};
 use common::metrics as names;
 use common::queue::Queue;
 use common::shutdown::Stop;
-use common::store::{OverdueHandoff, StoreError};
+use common::store::{ExpiredFloor, OverdueHandoff, StoreError, WaitingConversation};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use tokio::time::MissedTickBehavior;
@@ -163,17 +163,23 @@ async fn return_floors(desk: &Desk) -> Result<(), StoreError> {
     let within = desk.timing.floor_return;
     let (unclaimed, idle) = (rules.unclaimed().unwrap_or(within), rules.idle().unwrap_or(within));
     for floor in desk.store.expired_floors(unclaimed, idle, ROUND).await? {
-        let locale = floor.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
-        let source = desk.store.source_of(floor.conversation).await?;
-        let word = guardrails.notice(&Notice::Returned, locale);
-        let parts = desk.parts(&source, &word, "returned", TraceContext::start());
-        let parts = if floor.unclaimed { parts } else { Vec::new() };
-        if desk.store.expire_floor(&floor, &parts).await? {
-            tracing::info!({ field::CONVERSATION } = %floor.conversation, { field::OUTCOME } = "returned",
-                           "a floor returned to the assistant");
-            desk.deliveries.ring(floor.conversation, Duration::ZERO);
-            desk.turns.ring(floor.conversation, Duration::ZERO);
-        }
+        alone(floor.conversation, return_floor(desk, &floor).await)?;
+    }
+    Ok(())
+}
+
+async fn return_floor(desk: &Desk, floor: &ExpiredFloor) -> Result<(), StoreError> {
+    let guardrails = desk.guardrails();
+    let locale = floor.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
+    let source = desk.store.source_of(floor.conversation).await?;
+    let word = guardrails.notice(&Notice::Returned, locale);
+    let parts = desk.parts(&source, &word, "returned", TraceContext::start());
+    let parts = if floor.unclaimed { parts } else { Vec::new() };
+    if desk.store.expire_floor(floor, &parts).await? {
+        tracing::info!({ field::CONVERSATION } = %floor.conversation, { field::OUTCOME } = "returned",
+                       "a floor returned to the assistant");
+        desk.deliveries.ring(floor.conversation, Duration::ZERO);
+        desk.turns.ring(floor.conversation, Duration::ZERO);
     }
     Ok(())
 }
@@ -185,7 +191,7 @@ async fn remind_teams(desk: &Desk) -> Result<(), StoreError> {
             Ok(()) => {}
             // Nobody is left to be answered.
             Err(StoreError::Erased) => drop(desk.store.forget_reminder(handoff.id).await?),
-            Err(error) => return Err(error),
+            Err(error) => alone(handoff.conversation, Err(error))?,
         }
     }
     Ok(())
@@ -223,16 +229,32 @@ async fn remind(desk: &Desk, handoff: &OverdueHandoff) -> Result<(), StoreError>
 
 async fn say_holding(desk: &Desk) -> Result<(), StoreError> {
     for waiting in desk.store.waiting_too_long(ROUND).await? {
-        let guardrails = desk.guardrails();
-        let locale = waiting.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
-        let source = desk.store.source_of(waiting.conversation).await?;
-        let word = guardrails.notice(&Notice::Holding, locale);
-        let parts = desk.parts(&source, &word, "holding", TraceContext::start());
-        if desk.store.say_holding(waiting.conversation, &parts).await? {
-            desk.deliveries.ring(waiting.conversation, Duration::ZERO);
-        }
+        alone(waiting.conversation, ask_for_patience(desk, &waiting).await)?;
     }
     Ok(())
+}
+
+async fn ask_for_patience(desk: &Desk, waiting: &WaitingConversation) -> Result<(), StoreError> {
+    let guardrails = desk.guardrails();
+    let locale = waiting.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
+    let source = desk.store.source_of(waiting.conversation).await?;
+    let word = guardrails.notice(&Notice::Holding, locale);
+    let parts = desk.parts(&source, &word, "holding", TraceContext::start());
+    if desk.store.say_holding(waiting.conversation, &parts).await? {
+        desk.deliveries.ring(waiting.conversation, Duration::ZERO);
+    }
+    Ok(())
+}
+
+/// What fails for one conversation, since its key does not open for instance, is no reason not to serve the others.
+fn alone(conversation: ConversationId, done: Result<(), StoreError>) -> Result<(), StoreError> {
+    match done {
+        Err(error) if !matches!(error, StoreError::Unavailable(_)) => {
+            tracing::error!({ field::CONVERSATION } = %conversation, { field::ERROR } = %error, "a chore failed");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// Ticks that never catch up.

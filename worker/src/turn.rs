@@ -22,7 +22,6 @@ use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use futures_util::FutureExt;
-use serde_json::json;
 use tracing::Instrument;
 
 use crate::desk::{Desk, until};
@@ -303,7 +302,7 @@ impl Turn<'_> {
         if self.guardrails.looks_around() {
             let first = self.taken.iter().map(|message| message.received_at).min().unwrap_or(self.claim.at);
             let circumstances = self.desk.store.circumstances(self.claim, first).await?;
-            self.path.push(json!({ "step": "circumstances", "known": circumstances }));
+            self.path.push(PathStep::Circumstances { known: circumstances.clone() });
             self.talk = std::mem::take(&mut self.talk).under(circumstances);
         }
         if self.guardrails.looks_back() {

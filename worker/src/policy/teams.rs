@@ -190,7 +190,7 @@ mod tests {
             ("notify = []", "notify = [\"a b\"]", "a destination's name is 1 to 64"),
             ("notify = []", "notifies = []", "unknown field `notifies`"),
             ("contact = \"last4\"", "contact = \"half\"", "unknown variant `half`"),
-            ("[facts]", "[[team]]\nname = \"front-desk\"\n[facts]", "two teams are named 'front-desk'"),
+            ("label = \"Front desk\"", "[[team]]\nname = \"front-desk\"", "two teams are named 'front-desk'"),
             ("courtesy_minutes = 60", "courtesy_minutes = 4", "'courtesy_minutes' must be 5 to 1440"),
             ("cooldown_minutes = 30", "cooldown_minutes = 9999", "'cooldown_minutes' must be 0 to 1440"),
             ("# idle_hours = 12", "idle_hours = -1.0", "'idle_hours' is -1; it must be more than 0"),

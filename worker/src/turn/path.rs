@@ -4,7 +4,7 @@
 //! discarded with it, but that it was, how often, and why is not. Neither holds text (P7): rules leave places, models
 //! leave hashes, failures leave classes.
 
-use common::domain::{AttemptId, Call, End, EventId, Floor, Micros, Priority};
+use common::domain::{AttemptId, Call, Circumstances, End, EventId, Floor, Micros, Priority};
 use common::store::{NewHit, NewNote};
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +42,8 @@ pub(super) enum PathStep {
         unreadable: Option<String>,
         rules: Vec<RuleResult>,
     },
+    /// What rules asked about besides the texts.
+    Circumstances { known: Circumstances },
     /// It was decided who answers.
     Route { route: &'static str, locale: String, floor: Floor },
     /// A person is called.
@@ -147,7 +149,8 @@ impl Path {
         let of_step = |step: &PathStep| match step {
             PathStep::Screen { event, rule, rules, .. } => hits(Some(*event), rule.as_deref(), rules),
             PathStep::Approve { rule, rules, .. } => hits(None, rule.as_deref(), rules),
-            PathStep::Route { .. }
+            PathStep::Circumstances { .. }
+            | PathStep::Route { .. }
             | PathStep::Handoff { .. }
             | PathStep::Model { .. }
             | PathStep::Park { .. }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::domain::Priority;
 use lens::{Span, Views};
+use nix::time::{ClockId, clock_gettime};
 
 use super::GuardrailError;
 use super::matcher::{Matcher, Subject};
@@ -18,8 +19,18 @@ use crate::policy::{Action, KindName, Policy, Rule, RuleKind, RuleMode, RuleStag
 const REDACTED: &str = "***";
 /// The most places that a result names; the rest is counted by nobody.
 const MOST_SPANS: usize = 16;
-/// Rules take microseconds; one that takes this long has met something that it was not made for.
+/// Rules take microseconds; one that works this long has met something that it was not made for.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long this thread has worked: a machine that lets it wait is no fault of a rule's.
+pub(super) fn worked() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Whether a rule that took so long also worked so long since the text's first rule began.
+fn overran(taken: Duration, since: Duration) -> bool {
+    taken >= PATIENCE && worked().saturating_sub(since) >= PATIENCE
+}
 /// The weight of a person who was asked for.
 const ASKED: u8 = 5;
 
@@ -61,13 +72,13 @@ impl Ready {
     }
 
     /// What it finds, and what follows from that.
-    fn judge(&self, subject: &Subject<'_>) -> (Found, Action, u64) {
+    fn judge(&self, subject: &Subject<'_>, since: Duration) -> (Found, Action, u64) {
         let begun = Instant::now();
         let found = catch_unwind(AssertUnwindSafe(|| self.matcher.judge(subject)));
         let taken = begun.elapsed();
         let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
         match found {
-            Ok(found) if taken < PATIENCE => (found, self.rule.action, micros),
+            Ok(found) if !overran(taken, since) => (found, self.rule.action, micros),
             Ok(_) => (Found::at(Reason::Overran, Vec::new()), self.rule.on_error.action(), micros),
             Err(_) => (Found::at(Reason::Failed, Vec::new()), self.rule.on_error.action(), micros),
         }
@@ -200,11 +211,13 @@ impl Engine {
         let mut edits: Vec<(Span, String)> = Vec::new();
         let mut decided: Option<(&Ready, Action, (u8, Priority))> = None;
         let mut defer: Option<Duration> = None;
+        let since = worked();
         for ready in &self.rules {
             if !ready.looks(text, locale, talk.channel()) {
                 continue;
             }
-            let (mut found, action, micros) = ready.judge(&Subject { views, talk, stage: self.stage, requested });
+            let (mut found, action, micros) =
+                ready.judge(&Subject { views, talk, stage: self.stage, requested }, since);
             if ready.is_cooling(&found, talk, self.cooldown) {
                 found = Found::nothing(Reason::CoolingDown);
             }
