@@ -19,7 +19,7 @@ fn line_of(part: &str) -> usize {
 fn the_starter_is_sound_and_its_version_is_its_content() {
     let policy = Policy::starter().unwrap();
     assert_eq!(policy.locales(), ["en", "es", "pt"]);
-    assert_eq!(policy.rules().len(), 25);
+    assert_eq!(policy.rules().len(), 27);
     assert_eq!(policy.on_unknown(), OnUnknown::Silent);
     assert_eq!(policy.version().len(), 12);
     assert_eq!(policy.version(), Policy::parse(STARTER, "elsewhere").unwrap().version());

@@ -7,8 +7,7 @@ const SEWING: &str = include_str!("../../../../policies/sewing.toml");
 
 fn with(facts: &str) -> Result<Policy, String> {
     let source = include_str!("../../../../policies/shop.toml");
-    let (before, after) =
-        (source.find("[facts]").unwrap(), source.find("# Words that tell the languages apart").unwrap());
+    let (before, after) = (source.find("[facts]").unwrap(), source.find("# When the shop is open").unwrap());
     let source = format!("{}{facts}\n\n{}", &source[..before], &source[after..]);
     Policy::parse(&source, "test.toml").map_err(|error| error.to_string())
 }
