@@ -1,7 +1,6 @@
-//! The store door's contract: what both engines promise, each test named by its promise.
-//!
-//! A fixture is a fresh store with a clock that only the test moves: a file of its own for SQLite, a database of its
-//! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
+//! The store door's contract: what both engines promise, each test named by its promise. A fixture is a fresh store with
+//! a clock that only the test moves: a file of its own for SQLite, a database of its own on the private server for
+//! PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
 mod answers; // what is said again, for a while
 mod budgets; // spend never passes a cap

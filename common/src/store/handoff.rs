@@ -97,7 +97,7 @@ pub struct OverdueHandoff {
 }
 
 /// How many handoffs stand how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HandoffCounts {
     /// Open, and nobody has come.
     pub unclaimed: i64,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::sql::{Row, args};
-use super::{Store, StoreError};
+use super::{HandoffCounts, Store, StoreError};
 use crate::domain::Micros;
 
 /// Times read at once.
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub off_topic: i64,
     /// Messages answered with a model's words.
     pub by_model: i64,
+    /// Messages answered with the policy's own words or kept ones: no model was asked for them.
+    pub without_model: i64,
     /// How long answers took, from taken in to committed.
     pub latency: Latency,
     /// What rules hit, the most frequent first.
@@ -53,6 +55,10 @@ pub struct Snapshot {
     pub unknown_open: i64,
     /// Conversations that people have or are called for, now, by who has the floor.
     pub floors: BTreeMap<String, i64>,
+    /// People called, by team; those that no team is named for under an empty name.
+    pub called: BTreeMap<String, i64>,
+    /// What waits for people now, and how they answered in the last day.
+    pub handoffs: HandoffCounts,
     /// Messages that await their turn, now.
     pub pending: i64,
     /// How long the oldest conversation that nobody serves has been due, in seconds.
@@ -142,6 +148,7 @@ impl Store {
             late,
             off_topic: self.figure(OFF_TOPIC, since).await?,
             by_model: self.figure(BY_MODEL, since).await?,
+            without_model: self.figure(WITHOUT_MODEL, since).await?,
             latency: self.latency(since).await?,
             rules: self.main.read(RULES, args![since]).await?.iter().map(rule_hits).collect::<Result<_, _>>()?,
             turns: self.words(TURNS, since).await?,
@@ -152,6 +159,8 @@ impl Store {
             dead_open: self.main.read_one(DEAD_OPEN, args![]).await?.get("figure")?,
             unknown_open: self.main.read_one(UNKNOWN, args![]).await?.get("figure")?,
             floors: counted(&self.main.read(FLOORS, args![]).await?)?,
+            called: self.words(CALLED, since).await?,
+            handoffs: self.handoff_counts().await?,
             pending: waiting.get("figure")?,
             oldest_waiting_seconds: self.oldest_waiting().await?.as_secs_f64(),
         })
@@ -237,6 +246,11 @@ const OFF_TOPIC: &str = "SELECT count(DISTINCT h.event_id) AS figure FROM turn_h
     WHERE h.hit_at >= $1 AND h.kind = 'topic' AND h.reason = 'off_topic' AND i.accepted_at >= $1";
 const BY_MODEL: &str = "SELECT count(*) AS figure FROM inbox i JOIN turn t ON t.id = i.turn_id \
     WHERE i.accepted_at >= $1 AND i.kind = 'message' AND i.state IN ('replied', 'joined') AND t.model IS NOT NULL";
+const WITHOUT_MODEL: &str = "SELECT count(*) AS figure FROM inbox i JOIN turn t ON t.id = i.turn_id \
+    WHERE i.accepted_at >= $1 AND i.kind = 'message' AND i.state IN ('replied', 'joined') AND t.model IS NULL \
+      AND t.outcome = 'answered'";
+const CALLED: &str =
+    "SELECT COALESCE(team, '') AS word, count(*) AS figure FROM handoff WHERE opened_at >= $1 GROUP BY COALESCE(team, '')";
 const ANSWERS: &str = "SELECT id, accepted_at, ended_at FROM inbox WHERE accepted_at >= $1 AND kind = 'message' \
     AND state = 'replied' AND ended_at IS NOT NULL AND (accepted_at > $1 OR id > $2) ORDER BY accepted_at, id LIMIT $3";
 const RULES: &str = "SELECT rule, stage, action, mode, count(*) AS hits, \

@@ -100,6 +100,7 @@ fn words(value: &Value, figures: &Figures) -> String {
     row("personal or off-topic", format!("{} ({})", percent(&value["off_topic_share"]), get("off_topic")));
     row("handed off", format!("{} ({})", percent(&value["handed_off_share"]), get("handed_off")));
     row("answered by a model", format!("{} ({})", percent(&value["by_model_share"]), get("by_model")));
+    row("answered without one", get("without_model"));
     row("errors", get("errors"));
     row("p95 until answered", millis(figures.latency.p95_ms));
     row("p50, p99", format!("{}, {}", millis(figures.latency.p50_ms), millis(figures.latency.p99_ms)));
@@ -112,6 +113,8 @@ fn words(value: &Value, figures: &Figures) -> String {
     row("sends", pairs(&value["sends"]));
     row("dead letters", format!("{} new, {} wait for a person", get("dead"), get("dead_open")));
     row("sends unknown now", get("unknown_open"));
+    row("people called", called(&value["called"]));
+    row("handoffs now", pairs(&value["handoffs"]));
     row("floors now", pairs(&value["floors"]));
     row("pending now", format!("{}; the longest due for {:.1} s", get("pending"), figures.oldest_waiting_seconds));
     row("queue depth now", if value["queue_depth"].is_null() { "not known".to_owned() } else { get("queue_depth") });
@@ -150,6 +153,17 @@ fn words(value: &Value, figures: &Figures) -> String {
 
 fn millis(figure: Option<f64>) -> String {
     figure.map_or_else(|| "–".to_owned(), |millis| format!("{:.2} s", millis / 1e3))
+}
+
+/// As [`pairs`], by team.
+fn called(teams: &Value) -> String {
+    let mut named = teams.clone();
+    if let Some(teams) = named.as_object_mut()
+        && let Some(count) = teams.remove("")
+    {
+        teams.insert("no team named".to_owned(), count);
+    }
+    pairs(&named)
 }
 
 /// `blocked 2, replied 17`, or a dash.

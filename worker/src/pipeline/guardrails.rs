@@ -288,7 +288,7 @@ impl Guardrails {
         let notice = self.told(&verdict, &results, talk);
         let outcome = match verdict {
             Verdict::Pass => {
-                let unmarked = !results.iter().any(|result| result.hit);
+                let unmarked = !results.iter().any(|result| result.hit && result.kind.reads());
                 Outcome::Pass(Screened { text: edited, notes: notes::notes(&results, &self.policy), unmarked })
             }
             Verdict::Block { rule } => Outcome::Block { rule },

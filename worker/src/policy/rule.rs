@@ -220,6 +220,12 @@ impl KindName {
         matches!(self, Self::Mention | Self::Anger | Self::Trouble | Self::Hours | Self::Value)
     }
 
+    /// Whether what it finds is in the text: the others find the hour, how often somebody writes, or how it went before.
+    #[must_use]
+    pub const fn reads(self) -> bool {
+        !matches!(self, Self::Hours | Self::Rate | Self::Trouble)
+    }
+
     /// The actions that make sense for the kind at a stage; none where the kind has no place there.
     #[must_use]
     pub const fn actions(self, stage: RuleStage) -> &'static [Action] {

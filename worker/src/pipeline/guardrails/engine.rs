@@ -199,8 +199,7 @@ impl Engine {
     /// Whether any of its rules asks what else is known of a turn.
     pub(super) fn looks_around(&self) -> bool {
         self.rules.iter().any(|ready| {
-            let kind = ready.rule.kind.name();
-            matches!(kind, KindName::Hours | KindName::Rate | KindName::Trouble) || ready.cools_down()
+            !ready.rule.kind.name().reads() || ready.cools_down()
         })
     }
 
