@@ -146,6 +146,6 @@ fn a_message_of_two_kilobytes_is_judged_within_its_time() {
     file(folder.path(), "sewing.toml", SEWING);
     let told =
         json(folder.path(), &["bench", "long.jsonl", "--policy", "sewing.toml", "--rule", "injection", "--json"]);
-    // Five times what a quiet machine needs: this one builds and tests beside it.
-    assert!(told["p50_ms"].as_f64() < Some(1.0), "{told}");
+    // A development build beside other tests; what an optimised one needs is in docs/policy.md.
+    assert!(told["p50_ms"].as_f64() < Some(5.0), "{told}");
 }

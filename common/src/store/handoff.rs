@@ -12,7 +12,6 @@ use super::turn::{Commit, Position};
 use super::{Store, StoreError};
 use crate::domain::{
     Call, ContactId, ConversationId, Evidence, HandoffId, Line, Micros, Party, Priority, Sla, SourceName, Speaker,
-    TurnId,
 };
 use crate::seal::Keyring;
 
@@ -298,7 +297,7 @@ pub(super) async fn open(tx: &mut Tx, key: &Keyring, commit: &Commit<'_>) -> Res
         new.id.uuid(),
         claim.conversation.uuid(),
         claim.contact.uuid(),
-        Some(commit.turn).map(TurnId::uuid),
+        Some(commit.turn.uuid()),
         &new.call.rule,
         new.call.asked,
         new.call.team.as_deref(),

@@ -249,8 +249,7 @@ const BY_MODEL: &str = "SELECT count(*) AS figure FROM inbox i JOIN turn t ON t.
 const WITHOUT_MODEL: &str = "SELECT count(*) AS figure FROM inbox i JOIN turn t ON t.id = i.turn_id \
     WHERE i.accepted_at >= $1 AND i.kind = 'message' AND i.state IN ('replied', 'joined') AND t.model IS NULL \
       AND t.outcome = 'answered'";
-const CALLED: &str =
-    "SELECT COALESCE(team, '') AS word, count(*) AS figure FROM handoff WHERE opened_at >= $1 GROUP BY COALESCE(team, '')";
+const CALLED: &str = "SELECT COALESCE(team, '') AS word, count(*) AS figure FROM handoff WHERE opened_at >= $1 GROUP BY COALESCE(team, '')";
 const ANSWERS: &str = "SELECT id, accepted_at, ended_at FROM inbox WHERE accepted_at >= $1 AND kind = 'message' \
     AND state = 'replied' AND ended_at IS NOT NULL AND (accepted_at > $1 OR id > $2) ORDER BY accepted_at, id LIMIT $3";
 const RULES: &str = "SELECT rule, stage, action, mode, count(*) AS hits, \

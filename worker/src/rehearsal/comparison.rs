@@ -89,9 +89,12 @@ enum Fate {
     HandedOff,
 }
 
+/// What decided: its stage, and its rule.
+type By = (&'static str, String);
+
 /// A turn under one policy.
 struct Judged {
-    fates: Vec<(EventId, Fate, Option<(&'static str, String)>)>,
+    fates: Vec<(EventId, Fate, Option<By>)>,
     /// `None` where the model would have been asked and no answer is recorded.
     reply: Option<String>,
     /// What the model would have been shown.

@@ -198,9 +198,7 @@ impl Engine {
 
     /// Whether any of its rules asks what else is known of a turn.
     pub(super) fn looks_around(&self) -> bool {
-        self.rules.iter().any(|ready| {
-            !ready.rule.kind.name().reads() || ready.cools_down()
-        })
+        self.rules.iter().any(|ready| !ready.rule.kind.name().reads() || ready.cools_down())
     }
 
     /// Judges a text; `requested` is whether the model that drafted it asks for a person.
