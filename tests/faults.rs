@@ -2,6 +2,7 @@
 //! process is a real one, and what counts is what the customer got and what the ledger says.
 
 mod broker; // RabbitMQ absent, killed, in alarm, or without a route
+mod budgets; // caps that no killed worker passes
 mod crash; // a worker killed in mid-turn, in mid-send, and again and again
 mod crowd; // many workers, many customers, and two murders
 mod database; // PostgreSQL killed under everybody
@@ -38,7 +39,7 @@ fn waits(waits: &[(&str, f64)]) -> String {
 }
 
 /// The sum of a metric's samples in a process's exposition, of those whose labels hold `label`.
-async fn metric(stack: &Stack, process: &Process, name: &str, label: &str) -> f64 {
+pub(crate) async fn metric(stack: &Stack, process: &Process, name: &str, label: &str) -> f64 {
     let answer = stack.http.get(format!("{}/metrics", process.admin)).send().await.expect("metrics");
     let text = answer.text().await.expect("metrics");
     let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));

@@ -10,6 +10,7 @@ macro_rules! on_every_backend {
 
 mod answers; // what the model is asked, by which protocol, and in how many parts the answer leaves
 mod bodies; // webhook bodies beyond the samples
+mod chain; // several models: who answers when one does not, and what each call cost
 mod dead_bad_input; // what no dead-letter command does, and what it says
 mod dead_edits; // letters that say something else, and letters in files
 mod dead_hands; // what journeys of dead letters share
@@ -19,11 +20,18 @@ mod dead_rehearsals; // what a replay would come to, without doing it
 mod dead_replays; // a cause mended, and its letters run again
 mod floor; // who may speak: the assistant or a person
 mod guardrails; // what policy stops, cuts and says instead
+mod handoffs; // who is called, told and reminded, and what the customer hears meanwhile
 mod kinds; // every kind of WhatsApp message, each in its way, however many a POST holds
+mod known; // what is answered without the model, and what the model is told besides
 mod ledger; // what was accepted and then lost is missed, and named
 mod one_reply; // a webhook becomes one reply, whatever is repeated
 mod operations; // health, metrics and one trace from webhook to send
+mod policy; // a policy is checked, asked and measured without any door
+mod policy_diff; // what another policy would have made of the past
 mod privacy; // nothing personal or secret in clear, anywhere
+mod reload; // another policy while turns run
+mod snapshot; // the last hour in figures
 mod sources; // the other providers, and signed replies to a business's own address
 mod starts; // what does not start, and what it says
 mod statuses; // what a provider says became of a send
+mod triggers; // what calls a person without being asked for, and what waits

@@ -6,15 +6,17 @@
 mod file;
 mod findings;
 mod keys;
+mod models;
 mod secret;
 mod sources;
 mod timing;
 mod urls;
 mod vars;
 
-pub use file::{Config, ModelConfig, Protocol};
+pub use file::{Config, Notify, NotifyWay};
 pub use findings::{ConfigError, Findings, Mode, Problem};
 pub use keys::{Keys, QueueSecrets};
+pub use models::{ModelConfig, Protocol};
 pub use secret::Secret;
 pub use sources::{Encoding, HmacAlgorithm, HmacConfig, KeyForm, Pointers, Room, Source};
 pub use timing::Timing;

@@ -30,6 +30,8 @@ pub const SPOOL_OLDEST_SECONDS: &str = "handrail_spool_oldest_seconds";
 pub const TALLIES: &str = "handrail_ingress_tallies_total";
 /// Deliveries by what intake did. Label: `outcome`.
 pub const INTAKE: &str = "handrail_intake_total";
+/// Tallies of an ingress that no worker could open, dropped after their retries.
+pub const TALLIES_DROPPED: &str = "handrail_intake_tallies_dropped_total";
 /// Acks that the queue had already given to somebody else.
 pub const ACKS_LATE: &str = "handrail_acks_late_total";
 /// Turns by how they ended. Label: `outcome`.
@@ -44,6 +46,22 @@ pub const TURNS_WAITING_SECONDS: &str = "handrail_turns_waiting_seconds";
 pub const MODEL_SECONDS: &str = "handrail_model_seconds";
 /// Tokens. Labels: `model`, `direction` (`in`, `out`, `cached`).
 pub const TOKENS: &str = "handrail_model_tokens_total";
+/// Answers by where they came from. Label: `from` (`faq`, `saved`, `model`).
+pub const ANSWERS: &str = "handrail_answers_total";
+/// Questions that were looked up among the saved answers. Label: `outcome` (`hit`, `would_hit`, `miss`, `refused`).
+pub const SAVED_ANSWERS: &str = "handrail_saved_answers_total";
+/// Answers that had not the form they were asked for. Label: `outcome` (`repaired`, `given_up`).
+pub const MALFORMED_ANSWERS: &str = "handrail_malformed_answers_total";
+/// What calls were charged, in nano-units. Labels: `model`, `currency`.
+pub const SPEND: &str = "handrail_model_spend_nanos_total";
+/// Calls that were charged as reserved since nobody said what they used. Label: `model`.
+pub const SPEND_ASSUMED: &str = "handrail_model_spend_assumed_total";
+/// Calls that cost more than was reserved: a provider wrote more than it was asked to. Label: `model`.
+pub const SPEND_ABOVE_RESERVE: &str = "handrail_model_spend_above_reserve_total";
+/// Calls whose worker died or slept too long, charged in full.
+pub const ATTEMPTS_EXPIRED: &str = "handrail_model_attempts_expired_total";
+/// Turns handed to people since a budget had no room. Label: `budget` (`conversation`, `contact`, `deployment`).
+pub const BUDGET_ENDED: &str = "handrail_budget_ended_total";
 /// Sends by outcome. Labels: `source`, `outcome`.
 pub const SENDS: &str = "handrail_sends_total";
 /// Where the breaker of a model or channel stands: 0 closed, 1 half-open, 2 open. Labels: `kind`, `name`.
@@ -54,6 +72,15 @@ pub const BREAKER_OPENED: &str = "handrail_breaker_opened_total";
 pub const BREAKER_HELD: &str = "handrail_breaker_held";
 /// Conversations that wait until a person has dealt with a dead letter.
 pub const CONVERSATIONS_HELD: &str = "handrail_conversations_held";
+/// Conversations that were given to people. Label: `team`.
+pub const HANDOFFS: &str = "handrail_handoffs_total";
+/// Handoffs that stand so: open ones, and of the last day those answered in time or not. Label: `state` (`unclaimed`,
+/// `claimed`, `overdue`, `met`, `missed`).
+pub const HANDOFFS_NOW: &str = "handrail_handoffs";
+/// Tries to tell a team, by how they ended. Labels: `destination`, `outcome`.
+pub const NOTICES: &str = "handrail_notices_total";
+/// Notices on their way (`open`), and those of the last day that never arrived, for all we know (`failed`). Label: `state`.
+pub const NOTICES_NOW: &str = "handrail_notices";
 /// Whether a process is connected to the broker. Label: `purpose` (`publishing`, `consuming work`, …).
 pub const BROKER_CONNECTED: &str = "handrail_broker_connected";
 /// Connections to the broker that ended otherwise than by us. Label: `purpose`.
@@ -70,7 +97,7 @@ pub const CONSUMERS_REBUILT: &str = "handrail_consumers_rebuilt_total";
 pub const QUEUE_DEPTH: &str = "handrail_queue_depth";
 /// Age in seconds of a queue's oldest message. Label: `queue`.
 pub const QUEUE_OLDEST_SECONDS: &str = "handrail_queue_oldest_seconds";
-/// Dead letters made. Label: `class`.
+/// Dead letters made or opened again, counted once they are committed. Label: `class`.
 pub const DEAD: &str = "handrail_dead_letters_total";
 /// Numbers that an ingress vouched for and intake never saw; anything but 0 is a loss.
 pub const LEDGER_LOST: &str = "handrail_ledger_lost";
@@ -88,6 +115,10 @@ pub const SENDS_UNKNOWN: &str = "handrail_sends_unknown";
 pub const PENDING: &str = "handrail_pending";
 /// Age in seconds of the oldest dead letter that waits for a person; 0 without one.
 pub const DEAD_OLDEST_SECONDS: &str = "handrail_dead_letters_oldest_seconds";
+/// Times that the policy was read again. Label: `outcome` (`replaced`, `unchanged`, `refused`).
+pub const POLICY_RELOADS: &str = "handrail_policy_reloads_total";
+/// 1 while the policy's file is one that was refused, so that an older one is in force.
+pub const POLICY_REFUSED: &str = "handrail_policy_refused";
 /// 1 while a door answers. Label: `door` (`queue`, `store`).
 pub const DOOR_UP: &str = "handrail_door_up";
 

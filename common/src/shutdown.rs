@@ -1,4 +1,5 @@
-//! One stop signal for a process: raised by SIGTERM or SIGINT, or by hand in `up`, `demo` and tests.
+//! One stop signal for a process: raised by SIGTERM or SIGINT, or by hand in `up`, `demo` and tests; and SIGHUP, which
+//! stops nothing where it is listened to.
 
 use tokio::sync::watch;
 
@@ -53,4 +54,27 @@ pub fn on_signals() -> std::io::Result<Stop> {
         std::future::pending::<()>().await;
     });
     Ok(stop)
+}
+
+/// SIGHUP, each time: a process that serves reads again what can change while it runs.
+#[derive(Debug)]
+pub struct Hangups(tokio::signal::unix::Signal);
+
+impl Hangups {
+    /// Returns at the next one. Several that come while nobody waits are one.
+    pub async fn next(&mut self) {
+        // None would mean that the runtime is ending.
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Listens to SIGHUP from now on, which would otherwise end the process.
+///
+/// # Errors
+/// When the process may not listen for signals.
+pub fn hangups() -> std::io::Result<Hangups> {
+    use tokio::signal::unix::{SignalKind, signal};
+    Ok(Hangups(signal(SignalKind::hangup())?))
 }

@@ -5,19 +5,27 @@
 //! transaction, only if fence, `done` and floor are unchanged; a [delivery](Store::claim_delivery) marks a row
 //! `sending` before the first byte leaves. Everything a person said is sealed with that person's own key.
 
+mod answers;
 mod attempts;
+mod budget;
+mod circumstances;
 mod claim;
 mod contacts;
 mod dead;
 mod delivery;
 mod floor;
+mod handoff;
 mod hold;
 mod intake;
 mod ledger;
+mod notes;
+mod notice;
 mod outbox;
+mod past;
 mod read;
 mod scene;
 mod schema;
+mod snapshot;
 mod sql;
 mod status;
 mod tally;
@@ -28,7 +36,8 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use attempts::AttemptEnd;
+pub use attempts::{AttemptEnd, AttemptView, Begun as BegunAttempt, NewAttempt, PaidAnswer, Reserve};
+pub use budget::{Given, ModelSpend};
 pub use claim::{ClaimKey, Claimed, HandBack};
 pub use dead::{
     Change, DeadAttempt, DeadBody, DeadDiff, DeadEdit, DeadExport, DeadFilter, DeadGroup, DeadLetter, DiscardRefused,
@@ -37,11 +46,16 @@ pub use dead::{
 };
 pub use delivery::{Begun, BegunSend, DeliveryClaim, Finished, NextSend, OpenUnknown};
 pub use floor::{ExpiredFloor, Returned, TakeOver, WaitingConversation};
+pub use handoff::{HandoffCounts, HandoffView, NewHandoff, OverdueHandoff, Story};
 pub use intake::{Admission, Admitted};
 pub use ledger::{DayLedger, Imbalance, InstanceLedger, Ledger, LedgerSigns, SendsLedger, SourceLedger, Sums};
+pub use notes::{NewHit, NewNote, NoteView};
+pub use notice::{BegunNotice, NewNotice, NoticeView, Told};
 pub use outbox::NewSend;
-pub use read::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+pub use past::{PastMessage, PastScene, PastTurn, Period};
+pub use read::{CalledHandoff, ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 pub use scene::{Scene, SceneMessage};
+pub use snapshot::{Latency, ModelCalls, RuleHits, Snapshot};
 pub use sql::Clock;
 pub use tap::{Passing, Tap};
 pub use turn::{Commit, CommitOutcome, Committed, Pending, Position};
@@ -117,6 +131,7 @@ pub struct Store {
     pseudonyms: Pseudonyms,
     timing: Timing,
     met: tally::Met,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -170,6 +185,7 @@ impl Store {
             pseudonyms: keys.shared.pseudonyms.clone(),
             timing: timing.clone(),
             met: tally::Met::default(),
+            holds: hold::Holds::default(),
         }
     }
 

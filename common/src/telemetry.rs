@@ -23,6 +23,10 @@ pub mod field {
     pub const OUTCOME: &str = "outcome";
     /// Our id of a send.
     pub const SEND: &str = "send.id";
+    /// Our id of a notice to a team.
+    pub const NOTICE: &str = "notice.id";
+    /// A configured destination of notices, by its name.
+    pub const DESTINATION: &str = "destination";
     /// The W3C trace id.
     pub const TRACE: &str = "trace.id";
     /// An ingress's id of a request.
@@ -49,6 +53,10 @@ pub mod field {
     pub const STATUS: &str = "http.status";
     /// A file of ours.
     pub const FILE: &str = "file";
+    /// A line of it.
+    pub const LINE: &str = "line";
+    /// A policy's version.
+    pub const POLICY: &str = "policy";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -59,6 +67,8 @@ pub mod field {
         FENCE,
         OUTCOME,
         SEND,
+        NOTICE,
+        DESTINATION,
         TRACE,
         REQUEST,
         CODE,
@@ -72,6 +82,8 @@ pub mod field {
         SETTING,
         STATUS,
         FILE,
+        LINE,
+        POLICY,
     ];
 }
 
@@ -93,4 +105,36 @@ pub fn start_filtered(default: &str) {
     } else {
         lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     };
+    std::panic::set_hook(Box::new(panicked));
+}
+
+/// Says where a panic happened and never what it says: that may be a customer's text (P7).
+fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!({ field::CODE } = "panicked", { field::FILE } = place, "some code failed");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Set in the process that is to fail.
+    const FAILS: &str = "A_TEST_FAILS_HERE";
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+        if std::env::var_os(FAILS).is_some() {
+            super::start();
+            let words = String::from("my number is 15550100 and my order é");
+            assert!(std::panic::catch_unwind(|| words[..words.len() - 1].len()).is_err());
+            return;
+        }
+        let here = std::env::current_exe().unwrap();
+        let name = "telemetry::tests::a_panic_is_told_by_its_place_and_not_by_its_words";
+        let told = Command::new(here).args(["--exact", name, "--nocapture"]).env(FAILS, "1").output().unwrap();
+        assert!(told.status.success());
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert!(said.contains("panicked") && said.contains("telemetry.rs"), "{said}");
+        assert!(!said.contains("15550100") && !said.contains("my order"), "{said}");
+    }
 }

@@ -6,8 +6,11 @@ pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod migrate;
+pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod send;
+pub(crate) mod snapshot;
+pub(crate) mod span;
 
 use clap::Args;
 

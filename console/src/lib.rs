@@ -2,7 +2,7 @@
 //!
 //! Exit codes are a contract: 0 done, 1 found a problem, 2 could not run. stdout is data, stderr is talk. Only [`up`]
 //! runs ingress and worker; every other command speaks with the doors. (`dead` asks the worker's pure parts what a
-//! replay would come to.)
+//! replay would come to, and `policy` its rules what they make of a text.)
 
 mod commands;
 mod consent;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{conversation, dead, demo, keys, ledger, migrate, queue, send};
+use commands::{conversation, dead, demo, keys, ledger, migrate, policy, queue, send, snapshot};
 use context::Context;
 use failure::{Answer, Failure};
 use output::Output;
@@ -54,6 +54,11 @@ enum Command {
     /// Conversations, and who holds the floor
     #[command(subcommand)]
     Conversation(conversation::Conversation),
+    /// What may be said: check a policy, explain what it makes of a text, measure a rule, compare two over the past
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// The last hour in figures: messages, answers, handoffs, errors, times, tokens, and what waits now
+    Snapshot(snapshot::Snapshot),
     /// Keys for production
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -87,6 +92,8 @@ async fn dispatch(cli: Cli) -> Answer {
         Command::Ledger(ledger) => ledger.run(&context).await,
         Command::Dead(dead) => dead.run(&context).await,
         Command::Conversation(conversation) => conversation.run(&context).await,
+        Command::Policy(policy) => policy.run(&context).await,
+        Command::Snapshot(snapshot) => snapshot.run(&context).await,
         Command::Keys(keys) => keys.run(&context),
     }
 }
@@ -103,6 +110,8 @@ fn start_logging(command: &Command) {
         | Command::Ledger(_)
         | Command::Dead(_)
         | Command::Conversation(_)
+        | Command::Policy(_)
+        | Command::Snapshot(_)
         | Command::Keys(_) => common::telemetry::start_filtered("warn"),
     }
 }

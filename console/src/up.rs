@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::config::{Config, Mode, Problem, Protocol, QueueUrl, Room, StoreUrl, Vars};
 use common::domain::SourceName;
 use common::queue::{self, Queue};
-use common::shutdown::{self, Stop, Stopper};
+use common::shutdown::{self, Hangups, Stop, Stopper};
 use common::store::{Clock, Store};
 pub(crate) use ingress::SpoolView;
 use ingress::{Ingress, IngressConfig};
@@ -37,7 +37,9 @@ pub(crate) fn parts(config: &Config, source: &SourceName, text: &str) -> Vec<Str
 pub(crate) async fn run(context: &Context) -> Answer {
     let stop =
         shutdown::on_signals().map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))?;
-    let house = House::start(&context.vars).await?;
+    let hangups =
+        shutdown::hangups().map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))?;
+    let house = House::start(&context.vars, Some(hangups)).await?;
     common::steps::arm(&house.config.faults);
     context::warn(&house.warnings);
     output::say(&house.told());
@@ -85,8 +87,8 @@ impl Running {
 }
 
 impl House {
-    /// Opens the doors, binds the addresses, and runs.
-    pub(crate) async fn start(vars: &Vars) -> Result<Self, Failure> {
+    /// Opens the doors, binds the addresses, and runs; the policy is read again at every hangup.
+    pub(crate) async fn start(vars: &Vars, hangups: Option<Hangups>) -> Result<Self, Failure> {
         let worker = WorkerConfig::load_for(vars, Room::Console)?;
         let ingress = IngressConfig::load(&ingress_vars(vars, worker.shared.mode))?;
         let config = worker.shared.clone();
@@ -97,6 +99,10 @@ impl House {
         let publisher = queue.publisher().await?;
         let ingress = Ingress::bind(ingress, publisher).await.map_err(ingress_failure)?;
         let worker = Worker::start(worker, store.clone(), queue.clone()).await.map_err(worker_failure)?;
+        let worker = match hangups {
+            Some(hangups) => worker.reloading_on(hangups),
+            None => worker,
+        };
         Ok(Self {
             address: ingress.address(),
             admin: [ingress.admin_address(), worker.admin_address()],
@@ -221,8 +227,10 @@ fn worker_failure(error: worker::StartError) -> Failure {
     match error {
         StartError::Store(error) => error.into(),
         StartError::Queue(error) => error.into(),
-        StartError::Policy(_) | StartError::Model(_) | StartError::Bind(..) | StartError::Metrics(_) => {
-            Failure::cannot_run(error.to_string())
-        }
+        StartError::Policy(_)
+        | StartError::Model(_)
+        | StartError::Notify(_)
+        | StartError::Bind(..)
+        | StartError::Metrics(_) => Failure::cannot_run(error.to_string()),
     }
 }

@@ -5,12 +5,14 @@
 //! without sleeping. Dropping one closes its port.
 
 mod graph_api;
+mod mail_sink;
 mod model;
 mod record;
 mod reply_sink;
 mod server;
 
 pub use graph_api::{FakeGraphApi, GraphBehaviour, GraphSend};
+pub use mail_sink::{MailSink, SunkMail};
 pub use model::{FakeModel, Held, ModelBehaviour, ModelCall, ModelProtocol};
 pub use reply_sink::{ReplyBehaviour, ReplySink, SunkReply};
 pub use server::refusing_url;

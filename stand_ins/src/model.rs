@@ -63,6 +63,8 @@ pub enum ModelBehaviour {
     Answer(String),
     /// Answers by the answer function after this long.
     Delay(Duration),
+    /// Answers with this text and does not say what that used.
+    Unmetered(String),
     /// 429.
     RateLimit {
         /// The `Retry-After` header, in any of its forms.
@@ -252,6 +254,11 @@ async fn behave(shared: &Shared, wire: &Wire, call: &ModelCall, behaviour: Model
         ModelBehaviour::Reply => by_function(),
         ModelBehaviour::Answer(text) => success(call, &text, Finish::Whole),
         ModelBehaviour::OutOfTokens(text) => success(call, &text, Finish::Limit),
+        ModelBehaviour::Unmetered(text) => {
+            let mut body = body_of(call, &text, Finish::Whole);
+            body["usage"] = Value::Null;
+            answer(NAME, 200, body)
+        }
         ModelBehaviour::Delay(delay) => {
             tokio::time::sleep(delay).await;
             by_function()

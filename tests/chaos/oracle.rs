@@ -285,7 +285,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// From a take-over's commit, which was before its command ended, no send of the assistant's or the policy's begins.
+    /// From a take-over's commit, which was before its command ended, no send of the assistant's or the policy's begins,
+    /// but for the word to a customer who writes to the person.
     fn nothing_begins_under_a_persons_floor(&mut self) {
         let evidence = self.evidence;
         for taken in &evidence.taken {
@@ -302,7 +303,9 @@ impl<'a> Case<'a> {
             if !human {
                 continue;
             }
-            let of_this = |send: &&Send| send.conversation == taken.conversation && send.author != "person";
+            let of_this = |send: &&Send| {
+                send.conversation == taken.conversation && send.author != "person" && send.purpose != "courtesy"
+            };
             for send in evidence.testimony.sends.iter().filter(of_this) {
                 let begins: Vec<i64> =
                     self.changes_of(&send.id).filter(|change| change.became == BEGUN).map(|change| change.at).collect();
@@ -383,6 +386,7 @@ mod tests {
             turn: Some(format!("t{number}")),
             state: "accepted".into(),
             author: "assistant".into(),
+            purpose: "reply".into(),
             conversation: FLOOR.into(),
         };
         let change = |at: i64, what: &str, id: String, was: &str, became: &str| Change {

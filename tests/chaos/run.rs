@@ -66,7 +66,7 @@ pub(crate) async fn run(seed: u64, size: Size, doors: Doors) -> Verdict {
 
 /// Every other seed on servers has ingresses with a spool.
 fn spools(seed: u64, doors: Doors) -> bool {
-    seed % 2 == 0 && doors == Doors::Servers
+    seed.is_multiple_of(2) && doors == Doors::Servers
 }
 
 /// Waits until the store has all that was accepted and nothing of it is left to do, three times in a row: what still

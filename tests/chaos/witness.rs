@@ -41,6 +41,7 @@ pub(crate) struct Send {
     pub(crate) turn: Option<String>,
     pub(crate) state: String,
     pub(crate) author: String,
+    pub(crate) purpose: String,
     pub(crate) conversation: String,
 }
 
@@ -190,6 +191,7 @@ impl Witness {
             ("turn=turn_id", Kind::Id),
             ("state", Kind::Plain),
             ("author", Kind::Plain),
+            ("purpose", Kind::Plain),
             ("conversation=conversation_id", Kind::Id),
         ];
         self.rows(&columns, "FROM outbox ORDER BY conversation_id, ordinal").await

@@ -1,12 +1,15 @@
-//! The store door's contract: what both engines promise, each test named by its promise.
-//!
-//! A fixture is a fresh store with a clock that only the test moves: a file of its own for SQLite, a database of its
-//! own on the private server for PostgreSQL. What no read of the store shows is looked up in the tables directly.
+//! The store door's contract: what both engines promise, each test named by its promise. A fixture is a fresh store with
+//! a clock that only the test moves: a file of its own for SQLite, a database of its own on the private server for
+//! PostgreSQL. What no read of the store shows is looked up in the tables directly.
 
+mod answers; // what is said again, for a while
+mod budgets; // spend never passes a cap
+mod circumstances; // what a turn knows besides its texts
 mod claims; // one worker at a time has a conversation's turn
 mod commits; // a turn ends messages and queues replies at once or not at all
 mod dead_edits; // a letter is never changed: it is edited as another, or given up
 mod dead_exports; // letters in a file are their deployment's own
+mod dead_handles; // a letter is the one handle on its message
 mod dead_history; // every failed attempt is known
 mod dead_letters; // what died is kept, and can be tried again once
 mod dead_replays; // frozen, in order, once, and confirmed by the worker
@@ -14,12 +17,14 @@ mod dead_searches; // what is asked for is found
 mod deliveries; // a reply is sent once
 mod engines; // opening, clocks, migrations
 mod floors; // while a person holds the floor the assistant is silent
+mod handoffs; // who is called is told, and answers in time or not
 mod holds; // what waits for a person, and for an outage to end
 mod intake; // every event has its place, exactly once
 mod ledgers; // everything adds up at every moment
 mod sealing; // nothing that a person said or is called lies in clear
 mod statuses; // what a provider says of a send
 mod tallies; // what an ingress vouched for is here, or is missed
+mod traces; // how claims ended that committed nothing
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,14 +32,14 @@ use std::time::Duration;
 
 use common::config::{Keys, QueueSecrets, Secret, SqliteFile, StoreUrl, Timing};
 use common::domain::{
-    Address, Author, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound, InstanceId, Micros, Party,
-    Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
+    Address, AttemptId, Author, Charge, Content, ConversationId, DeadId, End, Event, EventId, Floor, Inbound,
+    InstanceId, Micros, Party, Provider, SendId, SourceName, Status, StatusUpdate, TurnId, WorkerId,
 };
 use common::envelope::Header;
 use common::seal::{Key, Keyring, Pseudonyms};
 use common::store::{
-    Admission, Admitted, Begun, Claimed, Clock, Commit, CommitOutcome, Committed, DeliveryClaim, Finished, NewDead,
-    NewSend, NextSend, Store,
+    Admission, Admitted, AttemptEnd, Begun, BegunAttempt, Claimed, Clock, Commit, CommitOutcome, Committed,
+    DeliveryClaim, Finished, NewDead, NewSend, NextSend, Store,
 };
 use common::trace::TraceContext;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
@@ -249,6 +254,8 @@ impl Shop {
             dead,
             hold: false,
             floor,
+            handoff: None,
+            heard: false,
             outcome: "answered",
             policy: "v1",
             model: None,
@@ -256,6 +263,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap().committed()
     }
@@ -271,6 +279,8 @@ impl Shop {
             dead: &[letter],
             hold: true,
             floor: None,
+            handoff: None,
+            heard: false,
             outcome: "parked",
             policy: "v1",
             model: None,
@@ -278,6 +288,7 @@ impl Shop {
             started_at: claim.at,
             trace: TraceContext::start(),
             path: "[]",
+            hits: &[],
         };
         self.store.commit(commit).await.unwrap()
     }
@@ -289,6 +300,20 @@ impl Shop {
         let end = |event: EventId| (event, if event == last { End::Replied } else { End::Joined }, None);
         let ends: Vec<_> = pending.iter().map(|message| end(message.event_id)).collect();
         self.commit(claim, &ends, sends, None, &[]).await
+    }
+
+    /// Begins a call that needs no budget.
+    pub(super) async fn attempt(&self, claim: &Claimed, model: &str, prompt: &str) -> AttemptId {
+        match self.store.begin_attempt(claim, &budgets::call(model, prompt)).await.unwrap() {
+            BegunAttempt::Yes(id) => id,
+            BegunAttempt::Spent(at) => panic!("budget {at} is spent"),
+        }
+    }
+
+    /// Ends a call with an answer.
+    pub(super) async fn attempt_answers(&self, claim: &Claimed, id: AttemptId, text: &str) {
+        let end = (AttemptEnd::Answered { text, tokens: [Some(1); 3] }, Charge::Reserved);
+        self.store.end_attempt(claim, id, end, Duration::ZERO).await.unwrap();
     }
 
     /// A message and its reply, committed, not delivered.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::config::{Findings, Keys, Mode, QueueUrl, Vars};
 use common::domain::{
-    Address, Content, Event, EventId, Inbound, InstanceId, Kind, Micros, Party, Provider, SourceName,
+    Address, Content, Event, EventId, Inbound, InstanceId, Kind, Micros, Party, Provider, SourceName, Tally,
 };
 use common::envelope::{Envelope, Header};
 use common::providers::samples::PHONE_NUMBER_ID;
@@ -79,6 +79,34 @@ impl Post {
             event: Event::Message(Content::Text(letter.text.into())),
         };
         Envelope::seal(header, &inbound, key).expect("a letter")
+    }
+
+    /// A tally, sealed with a key of the caller's.
+    pub(super) fn tally_with(&self, key: &Keyring) -> Envelope {
+        let (event_id, source) = (EventId::random(), SourceName::parse("whatsapp").expect("a source name"));
+        let tally = Tally { from: 0, upto: 0, given_up: Vec::new(), recovered: Vec::new(), last: false };
+        let header = Header {
+            event_id,
+            source: source.clone(),
+            conversation: None,
+            kind: Kind::Tally,
+            received_at: Micros::wall(),
+            instance: self.instance,
+            sequence: 0,
+            previous: None,
+            trace: TraceContext::start(),
+            secret: "00000000".into(),
+        };
+        let inbound = Inbound {
+            event_id,
+            source,
+            provider: Provider::Whatsapp,
+            party: None,
+            provider_id: None,
+            said_at: None,
+            event: Event::Tally(tally),
+        };
+        Envelope::seal(header, &inbound, key).expect("a tally")
     }
 
     /// Publishes until it is confirmed.

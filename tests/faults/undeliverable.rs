@@ -75,6 +75,25 @@ async fn a_dead_envelope_goes_back_to_the_queue_once_its_key_is_known() {
     assert_eq!(dead_letters(&stack).await[0].state, common::domain::DeadState::Resolved);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tally_that_nobody_can_open_is_counted_and_becomes_no_dead_letter() {
+    let stack = Plan::on(Doors::Embedded).await.start().await;
+    let post = Post::of(&stack).await;
+    let tally = post.tally_with(&Keyring::single("q2", Key::generate()));
+    let mut queue = SqliteConnection::connect(&stack.settings["QUEUE_URL"]).await.unwrap();
+    let sql = "INSERT INTO message (lane, event_id, body, available_at, published_at) VALUES ('dead', $1, $2, 0, 0)";
+    let event_id = tally.header().event_id.uuid().as_bytes().to_vec();
+    sqlx::query(sql).bind(event_id).bind(tally.bytes().to_vec()).execute(&mut queue).await.unwrap();
+    let admin = format!("{}/metrics", stack.workers[0].admin);
+    eventually("it is counted", async || {
+        let told = stack.http.get(&admin).send().await.unwrap().text().await.unwrap();
+        told.lines().any(|line| line == "handrail_intake_tallies_dropped_total 1")
+    })
+    .await;
+    eventually("the dead queue is empty", async || post.ready("handrail.dead").await == 0).await;
+    assert!(dead_letters(&stack).await.is_empty());
+}
+
 async fn an_envelope_of_an_unknown_key_waits_until_a_worker_knows_it(doors: Doors) {
     let (old, new) = (Key::generate().to_base64(), Key::generate().to_base64());
     let plan = Plan::on(doors).await.with("HANDRAIL_QUEUE_KEYS", &format!("q1:{old}"));

@@ -9,7 +9,7 @@ const QUESTIONS: [&str; 3] = ["Do you ship to Lima?", "And what does it cost?", 
 const STARTER: &str = include_str!("../../policies/shop.toml");
 
 /// A plan whose policy is the starter with these lines replaced; the folder holds the policy.
-async fn with_policy(doors: Doors, changes: &[(&str, &str)]) -> (tempfile::TempDir, Plan) {
+pub(super) async fn with_policy(doors: Doors, changes: &[(&str, &str)]) -> (tempfile::TempDir, Plan) {
     let mut policy = STARTER.to_owned();
     for (line, other) in changes {
         assert!(policy.contains(line), "{line}");

@@ -1,6 +1,6 @@
 //! What the dead-letter commands refuse: each says what is wrong with what, and changes nothing.
 
-use super::dead_hands::{everything, letter_of, parked, refused, told};
+use super::dead_hands::{everything, letter_of, literal, parked, refused, tamper, told};
 use crate::stack::{Doors, Plan};
 
 const ONE: &str = "15550171";
@@ -49,6 +49,16 @@ async fn every_bad_input_is_told_clearly_and_changes_nothing(doors: Doors) {
         (2, &["dead", "replay", &open, "--as", "again"], &["again", "regenerate", "send-stored", "note"]),
         (2, &["dead", "replay", &open, "--as", "note"], &["note"]),
         (2, &["dead", "replay", &open, "--class", "context"], &["ids and filters"]),
+        (2, &["dead", "replay", "--dry-run", &open, "--as", "note"], &["needs the note"]),
+        (2, &["dead", "replay", &open, "--note", "called"], &["a note closes letters"]),
+        (2, &["dead", "replay", &open, "--halt-over", "5"], &["--halt-over", "--ladder"]),
+        (2, &["dead", "replay", "--resume", NOBODY, &open], &["--resume", "cannot be used with"]),
+        (2, &["dead", "replay", "--resume", NOBODY, "--class", "context"], &["--resume", "--class"]),
+        (2, &["dead", "replay", "--resume", NOBODY, "--as", "note"], &["--resume", "--as"]),
+        (2, &["dead", "replay", "--cancel", NOBODY, "--note", "called"], &["--cancel", "--note"]),
+        (2, &["dead", "replay", "--cancel", NOBODY, "--rate", "5/s"], &["--cancel", "--rate"]),
+        (2, &["dead", "replay", "--list", "--all"], &["--list", "--all"]),
+        (1, &["dead", "replay", "--class", "undelivered"], &["nothing to replay"]),
         (1, &["dead", "replay", &open, "--as", "send-stored"], &[&open, "nothing was replayed"]),
         (2, &["dead", "edit", &open], &["--text", "--file"]),
         (2, &["dead", "edit", &open, "--file", "/no/such/file"], &["/no/such/file"]),
@@ -61,6 +71,31 @@ async fn every_bad_input_is_told_clearly_and_changes_nothing(doors: Doors) {
         }
     }
     assert_eq!(everything(&stack).await, before);
+}
+
+async fn a_letter_that_does_not_open_is_shown_with_the_reason_in_place_of_its_body(doors: Doors) {
+    let stack = Plan::on(doors).await.start().await;
+    let events = parked(&stack, &[(ONE, "Are you open?"), ("15550172", "Do you ship to Lima?")]).await;
+    let [closed, whole] = [letter_of(&stack, events[0]).await, letter_of(&stack, events[1]).await];
+    let [event, other] = [literal(&stack, events[0].uuid()), literal(&stack, events[1].uuid())];
+    let swap = format!("UPDATE inbox SET body = (SELECT o.body FROM inbox o WHERE o.id = {other}) WHERE id = {event}");
+    tamper(&stack, &swap).await;
+    let shown = told(&stack, &["dead", "show", &closed, "--reveal"]).await;
+    assert_eq!(
+        (&shown["event"]["kind"], &shown["class"], &shown["given_up"]),
+        (&"closed".into(), &"context".into(), &"hopeless".into())
+    );
+    assert!(shown["event"]["error"].as_str().is_some_and(|why| !why.is_empty()), "{shown}");
+    assert_eq!(shown["history"].as_array().map(Vec::len), Some(1), "{shown}");
+    let (code, words, said) = stack.handrail(&["dead", "show", &closed]).await;
+    assert!(code == 0 && words.contains("does not open"), "{words}\n{said}");
+    let found = told(&stack, &["dead", "list", "--body", "LIMA"]).await;
+    assert_eq!(found.as_array().map(|all| all[0]["id"].clone()), Some(whole.as_str().into()), "{found}");
+    let (code, export, said) = stack.handrail(&["dead", "export", "--reveal"]).await;
+    assert_eq!(code, 0, "{said}");
+    let export: serde_json::Value = serde_json::from_str(&export).unwrap();
+    let bodies = export["letters"].as_array().unwrap().iter().filter(|letter| !letter["body"].is_null()).count();
+    assert_eq!(bodies, 1, "{export}");
 }
 
 async fn a_search_in_what_was_said_is_remembered_and_shows_no_word(doors: Doors) {
@@ -83,6 +118,7 @@ async fn a_search_in_what_was_said_is_remembered_and_shows_no_word(doors: Doors)
 }
 
 on_every_backend!(
+    a_letter_that_does_not_open_is_shown_with_the_reason_in_place_of_its_body,
     every_bad_input_is_told_clearly_and_changes_nothing,
     a_search_in_what_was_said_is_remembered_and_shows_no_word,
 );

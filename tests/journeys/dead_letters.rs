@@ -45,6 +45,9 @@ async fn a_body_that_cannot_be_read_is_accepted_and_kept_whole(doors: Doors) {
     assert_eq!(problems, ["nested deeper than 64 levels", "not JSON", "not UTF-8"]);
     let ledger = stack.settled().await;
     assert_eq!((ledger.accepted, ledger.ended["dead"]), (3, 3));
+    let metrics = stack.http.get(format!("{}/metrics", stack.workers[0].admin)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("handrail_dead_letters_total{class=\"unparsed\"} 3"), "{metrics}");
 
     // The developer sees them, and trying again before the parser is mended changes nothing.
     let (code, told, _) = stack.handrail(&["--json", "dead", "list"]).await;

@@ -12,13 +12,14 @@ const BLOCKED_ES: &str = "No puedo ayudar con ese mensaje.";
 const BAD: &str = "Please write me a fake invoice";
 const QUESTION: &str = "What are your opening hours?";
 
-/// Every rule that hit, by the step of the last turn's path that ran it.
+/// Every enforced rule that hit, by the step of the last turn's path that ran it. In shadow one depends on the hour.
 async fn hits(stack: &Stack, event: common::domain::EventId) -> Vec<String> {
     let conversation = stack.conversation_of(event).await;
     let turn = stack.view(conversation).await.turns.pop().expect("a turn");
     let steps = turn.path.as_array().expect("a list of steps").clone();
     let rules = steps.iter().flat_map(|step| step["rules"].as_array().cloned().unwrap_or_default());
-    rules.filter(|rule| rule["hit"] == Value::Bool(true)).map(|rule| rule["rule"].as_str().unwrap().into()).collect()
+    let enforced = |rule: &Value| rule["hit"] == Value::Bool(true) && rule["mode"] == "enforce";
+    rules.filter(enforced).map(|rule| rule["rule"].as_str().unwrap().into()).collect()
 }
 
 async fn a_forbidden_word_stops_at_the_policy_and_never_reaches_the_model(doors: Doors) {

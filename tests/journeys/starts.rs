@@ -135,6 +135,29 @@ async fn a_policy_that_cannot_be_used_is_told_by_file_and_line() {
 }
 
 #[tokio::test]
+async fn in_production_a_destination_that_nothing_describes_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    let policy = include_str!("../../policies/shop.toml").replace("notify = []", "notify = [\"night-desk\"]");
+    std::fs::write(&path, policy).unwrap();
+    let key = |id: &str| format!("{id}:{}", Key::generate().to_base64());
+    let (store, queue, pseudonym) = (key("k1"), key("q1"), key("p1"));
+    let safe = [
+        ("HANDRAIL_MODE", "production"),
+        ("HANDRAIL_KEYS", &store),
+        ("HANDRAIL_QUEUE_KEYS", &queue),
+        ("HANDRAIL_PSEUDONYM_KEY", &pseudonym),
+        ("LLM_PROTOCOL", "openai"),
+        ("LLM_BASE_URL", "https://model.example/v1"),
+        ("LLM_MODEL", "any"),
+    ];
+    let file = format!("policy = \"{}\"\n", path.display());
+    is_refused("worker", &safe, Some(&file), &["'night-desk'", "no [[notify]] in handrail.toml"]).await;
+    let unset = format!("{file}[[notify]]\nname = \"night-desk\"\nkind = \"slack\"\nurl = \"${{NIGHT_DESK}}\"\n");
+    is_refused("worker", &safe, Some(&unset), &["notify 'night-desk': url", "NIGHT_DESK, which is not set"]).await;
+}
+
+#[tokio::test]
 async fn a_database_that_was_not_migrated_is_refused_by_name() {
     let url = servers::postgres::database().await;
     is_refused("worker", &[("DATABASE_URL", &url)], None, &["DATABASE_URL", "0001_store", "handrail migrate"]).await;

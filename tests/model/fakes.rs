@@ -294,5 +294,5 @@ pub(super) fn outages(source: &SourceName, timing: &Timing, now: &Now) -> Outage
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
     let (beginning, now) = (*BEGINNING, now.clone());
     let now = Arc::new(move || beginning + now.get().since(Micros(0)));
-    Outages::with_chance("fake", std::iter::once(source), timing, &Chance { now, dice: || 1.0 })
+    Outages::with_chance(&["played"], std::iter::once(source), timing, &Chance { now, dice: || 1.0 })
 }

@@ -157,8 +157,8 @@ broken! {
     ];
     a_take_over_leaves_the_epoch_as_it_is within 2_000: [
         (
-            "SET floor = 'human', floor_by = $2, floor_until = $3, position = position + 1, epoch = epoch + 1",
-            "SET floor = 'human', floor_by = $2, floor_until = $3, position = position + 1, epoch = epoch",
+            "SET floor = 'human', floor_by = $2, floor_since = $3, position = position + 1, epoch = epoch + 1",
+            "SET floor = 'human', floor_by = $2, floor_since = $3, position = position + 1, epoch = epoch",
         ),
     ];
     a_send_whose_sender_is_gone_is_queued_again within 1_000: [

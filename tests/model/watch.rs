@@ -383,7 +383,8 @@ impl Watch {
         let Some(row) = before.conversation(send.conversation_id) else { return Ok(()) };
         let may = match (send.author.as_str(), row.floor.as_str()) {
             ("person", _) | ("policy", "assistant" | "queued") => true,
-            ("assistant", "assistant") => send.epoch == row.epoch,
+            // Under a person's floor, only the policy's word to a customer who wrote while it was that person's.
+            ("assistant", "assistant") | ("policy", "human") => send.epoch == row.epoch,
             _ => false,
         };
         if !may {

@@ -21,6 +21,8 @@ use worker::deliver::Deliveries;
 use worker::desk::Desk;
 use worker::dispatch::{Slot, Work};
 use worker::intake::Otherwise;
+use worker::models::chain::{Chain, Link};
+use worker::notices::Notifiers;
 use worker::pipeline::guardrails::Guardrails;
 use worker::policy::Policy;
 use worker::turn::Turns;
@@ -212,9 +214,11 @@ impl World {
             worker: WorkerId::random(),
             store: self.scene.store.clone(),
             queue_keys: self.keys.shared.queue.clone(),
-            guardrails: self.guardrails.clone(),
-            model: Arc::new(FakeModel(self.stage.clone())),
+            policies: self.guardrails.clone().into(),
+            chain: Chain::new(vec![Link::new(Arc::new(FakeModel(self.stage.clone())), "fake", None, None)])
+                .expect("one"),
             channels: Channels::new(HashMap::from([(source(), channel)])),
+            notifiers: Notifiers::default(),
             // Nobody listens: whatever a ring would begin, the schedule does.
             turns: bell::bell().0,
             deliveries: bell::bell().0,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::config::{Source, Timing};
-use common::domain::{ConversationId, EventId, Party, Provider, SendId, SourceName};
+use common::domain::{Address, ConversationId, EventId, Party, Provider, SendId, SourceName};
 
 use crate::http::{Trouble, Unread};
 
@@ -31,6 +31,15 @@ pub struct Outgoing {
     pub locale: String,
     /// The events it answers.
     pub in_reply_to: Vec<EventId>,
+}
+
+impl Outgoing {
+    /// A word to a colleague's own address, from the number that the source is configured with.
+    pub(crate) fn to_colleague(send_id: SendId, conversation: ConversationId, to: &str, text: String) -> Self {
+        let address = Address { space: "phone".to_owned(), value: to.to_owned() };
+        let party = Party { account: String::new(), address };
+        Outgoing { send_id, conversation, party, text, locale: "und".to_owned(), in_reply_to: Vec::new() }
+    }
 }
 
 /// What became of a send.
@@ -159,7 +168,7 @@ fn refused(class: RefusalClass, code: &str) -> SendOutcome {
 }
 
 /// What a call without any answer means for a send.
-fn no_answer(trouble: Trouble) -> SendOutcome {
+pub(crate) fn no_answer(trouble: Trouble) -> SendOutcome {
     match trouble {
         Trouble::NotConnected => refused(RefusalClass::Unavailable, "not_connected"),
         Trouble::Unsendable => refused(RefusalClass::NotConfigured, "token_not_a_header"),

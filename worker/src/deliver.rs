@@ -195,10 +195,10 @@ impl Deliveries {
     }
 
     fn dead(&self, claim: &DeliveryClaim, begun: &BegunSend, class: Class, code: &str) -> Finished {
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         let letter = NewDead {
             id: DeadId::random(),
-            event_id: begun.in_reply_to.first().copied(),
+            // The store knows which messages die of it.
+            event_id: None,
             send_id: Some(begun.id),
             conversation: Some(claim.conversation),
             contact: Some(claim.contact),
@@ -207,11 +207,11 @@ impl Deliveries {
             class: class.as_str().to_owned(),
             error: code.to_owned(),
             attempts: begun.attempts,
-            policy: self.desk.guardrails.policy().version().to_owned(),
+            policy: self.desk.guardrails().policy().version().to_owned(),
             build: common::build().to_owned(),
             body: None,
         };
-        let hold = self.desk.guardrails.policy().after_dead(class) == AfterDead::Hold;
+        let hold = self.desk.guardrails().policy().after_dead(class) == AfterDead::Hold;
         Finished::Dead { letter: Box::new(letter), hold }
     }
 }

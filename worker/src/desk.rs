@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::config::Timing;
 use common::domain::{Micros, SendId, SourceName, WorkerId};
 use common::seal::Keyring;
@@ -11,7 +12,8 @@ use common::trace::TraceContext;
 
 use crate::bell::Bell;
 use crate::channels::{self, Channels};
-use crate::models::Model;
+use crate::models::chain::Chain;
+use crate::notices::Notifiers;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::{Approved, Guardrails};
 
@@ -23,12 +25,14 @@ pub struct Desk {
     pub store: Store,
     /// Opens envelopes.
     pub queue_keys: Keyring,
-    /// The policy, ready to judge.
-    pub guardrails: Arc<Guardrails>,
-    /// The model.
-    pub model: Arc<dyn Model>,
+    /// The policy in force, ready to judge.
+    pub policies: ArcSwap<Guardrails>,
+    /// The models, in order of preference.
+    pub chain: Chain,
     /// The ways to customers.
     pub channels: Channels,
+    /// The ways to teams.
+    pub notifiers: Notifiers,
     /// Who may call them, and who waits.
     pub outages: Outages,
     /// The protocol's constants.
@@ -45,6 +49,12 @@ pub struct Desk {
 const NO_CHANNEL_LIMIT: usize = 65_536;
 
 impl Desk {
+    /// The policy in force now; whoever holds it goes on with it when another comes into force.
+    #[must_use]
+    pub fn guardrails(&self) -> Arc<Guardrails> {
+        self.policies.load_full()
+    }
+
     /// Cuts an approved text into the parts that its source's channel takes. The only way from text to outbox (P5).
     #[must_use]
     pub fn parts(

@@ -192,6 +192,15 @@ async fn note_detour(desk: &Desk, header: Option<&Header>, delay: Duration) {
 }
 
 async fn keep(desk: &Desk, delivery: Delivery, header: Option<&Header>, error: &str) -> Result<(), QueueError> {
+    if header.is_some_and(|header| header.kind == Kind::Tally) {
+        // Nobody could answer it, the next one says more, and there would be one letter every ten seconds.
+        metrics::counter!(names::TALLIES_DROPPED).increment(1);
+        tracing::warn!(
+            { field::ERROR } = error,
+            "a tally that no worker can open was dropped; is a queue key missing?"
+        );
+        return acknowledge(delivery).await;
+    }
     let error = crate::recovery::normalise(error);
     let kept = async {
         desk.store.keep_undeliverable(header, &delivery.body, &error).await?;

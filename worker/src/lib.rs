@@ -3,10 +3,13 @@
 //! Reading order: [`policy`] (what may be said), [`pipeline`] (one turn's stages), [`intake`], [`turn`] and
 //! [`deliver`] (the protocol), [`dispatch`] (slots, rings, the sweep), [`chores`], [`models`] and [`channels`] (the
 //! two outsides, through one HTTP client), [`recovery`] (what a failure means), [`outages`] (what waits for them),
-//! [`rehearsal`] (a dead letter's replay, without doing it).
+//! [`brief`] and [`notices`] (what teams are told), [`rehearsal`] (a dead letter's replay, without doing it), [`reload`]
+//! (another policy while it runs).
 
 mod accounts;
 pub mod bell;
+pub mod brief;
+pub mod calendar;
 pub mod channels;
 pub mod chores;
 pub mod config;
@@ -16,23 +19,27 @@ pub mod dispatch;
 mod http;
 pub mod intake;
 pub mod models;
+pub mod notices;
 pub mod outages;
 pub mod pipeline;
 pub mod policy;
 pub mod recovery;
 pub mod rehearsal;
+pub mod reload;
 mod retry_after;
 pub mod turn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::config::Config;
+use arc_swap::ArcSwap;
+use common::config::{Config, Mode};
 use common::domain::WorkerId;
 use common::queue::{Consumer, Lane, Queue, QueueError, QueueTiming};
-use common::shutdown::{self, Stop};
+use common::shutdown::{self, Hangups, Stop};
 use common::store::{Clock, Store, StoreError};
 use common::telemetry::field;
 use face::{Check, Server};
@@ -44,6 +51,8 @@ use crate::deliver::Deliveries;
 use crate::desk::Desk;
 use crate::dispatch::Dispatch;
 use crate::intake::Otherwise;
+use crate::models::chain::Chain;
+use crate::notices::Notifiers;
 use crate::outages::Outages;
 use crate::pipeline::guardrails::Guardrails;
 use crate::policy::Policy;
@@ -65,6 +74,9 @@ pub enum StartError {
     /// No model, or one that cannot be spoken to.
     #[error("the model cannot be used: {0}")]
     Model(String),
+    /// A destination of notices.
+    #[error("{0}")]
+    Notify(String),
     /// The store.
     #[error("DATABASE_URL: {0}")]
     Store(#[from] StoreError),
@@ -89,6 +101,8 @@ pub struct Worker {
     admin: Server,
     admin_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    policy: Option<PathBuf>,
+    hangups: Option<Hangups>,
 }
 
 impl Worker {
@@ -110,10 +124,16 @@ impl Worker {
     /// [`StartError`] names what is missing.
     pub async fn start(config: WorkerConfig, store: Store, queue: Arc<dyn Queue>) -> Result<Self, StartError> {
         let guardrails = guardrails(&config.shared)?;
+        store.hold_after(guardrails.policy().held_classes());
         let timing = config.shared.timing.clone();
-        let model = config.shared.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
-        let model =
-            models::connect(model, timing.model_deadline).map_err(|error| StartError::Model(error.to_string()))?;
+        let unusable = |error: models::chain::NoChain| StartError::Model(error.to_string());
+        let chain = Chain::connect(&config.shared.models, timing.model_deadline).map_err(unusable)?;
+        chain.affords(guardrails.policy().spending()).map_err(unusable)?;
+        for variant in guardrails.policy().variants().iter().filter(|variant| !variant.models.is_empty()) {
+            drop(chain.of(&variant.models).map_err(unusable)?);
+        }
+        let channels = Channels::of(&config.shared.sources, &timing);
+        let notifiers = notifiers(&config.shared, &channels, guardrails.policy())?;
         let (turn_bell, turn_ear) = bell::bell();
         let (delivery_bell, delivery_ear) = bell::bell();
         let consumers = [queue.consumer(Lane::Work, PREFETCH).await?, queue.consumer(Lane::Dead, DEAD_PREFETCH).await?];
@@ -128,10 +148,11 @@ impl Worker {
             worker: WorkerId::random(),
             store,
             queue_keys: config.keys.shared.queue.clone(),
-            guardrails: Arc::new(guardrails),
-            outages: Outages::new(model.name(), config.shared.sources.keys(), &timing),
-            model,
-            channels: Channels::of(&config.shared.sources, &timing),
+            policies: ArcSwap::from_pointee(guardrails),
+            outages: Outages::new(&chain.names(), config.shared.sources.keys(), &timing),
+            chain,
+            channels,
+            notifiers,
             turns: turn_bell,
             deliveries: delivery_bell,
             dice: rand::random::<f64>,
@@ -146,7 +167,15 @@ impl Worker {
             admin: Server::new(admin, routes),
             admin_address,
             draining,
+            policy: config.shared.policy,
+            hangups: None,
         })
+    }
+
+    /// Reads the policy again at every hangup.
+    #[must_use]
+    pub fn reloading_on(self, hangups: Hangups) -> Self {
+        Self { hangups: Some(hangups), ..self }
     }
 
     /// Where health and metrics are.
@@ -166,7 +195,11 @@ impl Worker {
         let admin = tokio::spawn(self.admin.run_until(last_stop, PROBE));
         tokio::spawn(chores::tend(desk.clone(), stop.clone()));
         tokio::spawn(chores::measure(desk.clone(), self.queue.clone(), stop.clone()));
+        let notices = tokio::spawn(notices::run(desk.clone(), stop.clone()));
         tokio::spawn(accounts::keep(desk.clone(), self.queue.clone(), stop.clone()));
+        if let Some(hangups) = self.hangups {
+            tokio::spawn(reload::keep(desk.clone(), self.policy, hangups, stop.clone()));
+        }
         let [work, dead] = self.consumers;
         let intake = tokio::spawn(intake::run(desk.clone(), work, Otherwise::Forward, stop.clone()));
         let dead = tokio::spawn(intake::run(desk.clone(), dead, Otherwise::Keep, stop.clone()));
@@ -180,7 +213,7 @@ impl Worker {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!({ field::WORKER } = %desk.worker, "worker drains");
         let drained = async {
-            for part in [intake, dead, turns, deliveries, gates] {
+            for part in [intake, dead, turns, deliveries, notices, gates] {
                 // An error means that the part panicked; what it held runs out by itself.
                 let _ended = part.await;
             }
@@ -198,12 +231,21 @@ impl Worker {
 
 /// The configured policy, ready to judge.
 fn guardrails(config: &Config) -> Result<Guardrails, StartError> {
-    let policy = match &config.policy {
-        Some(path) => Policy::load(path),
-        None => Policy::starter(),
-    };
-    let policy = policy.map_err(|error| StartError::Policy(error.to_string()))?;
-    Guardrails::new(Arc::new(policy)).map_err(|error| StartError::Policy(error.to_string()))
+    reload::ready(config.policy.as_deref()).map_err(|error| StartError::Policy(error.to_string()))
+}
+
+/// The ways to teams. A destination that the policy names and the file does not describe tells nobody: in production the
+/// worker does not start.
+fn notifiers(config: &Config, channels: &Channels, policy: &Policy) -> Result<Notifiers, StartError> {
+    let notifiers = Notifiers::of(config, channels).map_err(StartError::Notify)?;
+    for name in notifiers.missing(policy) {
+        let why = format!("the policy notifies '{name}', which no [[notify]] in handrail.toml describes");
+        if config.mode == Mode::Production {
+            return Err(StartError::Notify(why));
+        }
+        tracing::warn!({ field::DESTINATION } = name, "{why}: its teams are not told");
+    }
+    Ok(notifiers)
 }
 
 fn readiness(store: Store, queue: Arc<dyn Queue>, draining: Arc<AtomicBool>) -> face::admin::Readiness {

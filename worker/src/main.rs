@@ -28,8 +28,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         tracing::warn!({ field::SETTING } = warning.setting, "{}", warning.why);
     }
     common::steps::arm(&config.shared.faults);
-    let stop = shutdown::on_signals()?;
-    let worker = Worker::open(config).await?;
+    let (stop, hangups) = (shutdown::on_signals()?, shutdown::hangups()?);
+    let worker = Worker::open(config).await?.reloading_on(hangups);
     worker.run_until(stop).await;
     Ok(())
 }

@@ -1,6 +1,8 @@
-//! Models: text in, a draft out. Each protocol is one file; an error says what recovery needs to know.
+//! Models: text in, a draft out. Each protocol is one file; an error says what recovery needs to know, and
+//! [`chain`] who is asked after whom.
 
 mod anthropic;
+pub mod chain;
 mod openai;
 mod scripted;
 mod wire;

@@ -58,34 +58,48 @@ pub struct Chance {
 
 /// Every gate of a worker.
 pub struct Outages {
-    model: Arc<Gate>,
+    models: HashMap<String, Arc<Gate>>,
     channels: HashMap<SourceName, Arc<Gate>>,
 }
 
 impl Outages {
-    /// Open gates before a model and before the channels of these sources.
+    /// Open gates before these models and before the channels of these sources.
     #[must_use]
-    pub fn new<'a>(model: &str, sources: impl Iterator<Item = &'a SourceName>, timing: &Timing) -> Self {
-        Self::with_chance(model, sources, timing, &Chance { now: Arc::new(Instant::now), dice: rand::random })
+    pub fn new<'a>(models: &[&str], sources: impl Iterator<Item = &'a SourceName>, timing: &Timing) -> Self {
+        Self::with_chance(models, sources, timing, &Chance { now: Arc::new(Instant::now), dice: rand::random })
     }
 
     /// As [`new`](Self::new), with another clock and other dice: for a test that plays with time.
     #[must_use]
     pub fn with_chance<'a>(
-        model: &str,
+        models: &[&str],
         sources: impl Iterator<Item = &'a SourceName>,
         timing: &Timing,
         chance: &Chance,
     ) -> Self {
         let gate = |kind, name: &str| Gate::new(kind, name, timing, chance.clone());
         let channel = |source: &SourceName| (source.clone(), gate(Kind::Channel, source.as_str()));
-        Self { model: gate(Kind::Model, model), channels: sources.map(channel).collect() }
+        let model = |name: &&str| ((*name).to_owned(), gate(Kind::Model, name));
+        Self { models: models.iter().map(model).collect(), channels: sources.map(channel).collect() }
     }
 
-    /// The model's gate.
+    /// A model's gate; `None` for one that is not configured.
     #[must_use]
-    pub const fn model(&self) -> &Arc<Gate> {
-        &self.model
+    pub fn model(&self, name: &str) -> Option<&Arc<Gate>> {
+        self.models.get(name)
+    }
+
+    /// What holds a turn that could ask any of these models: the one that is probed first, if all of them are out.
+    #[must_use]
+    pub fn holding(&self, models: &[&str]) -> Option<Held> {
+        let held = |name: &&str| self.model(name).and_then(|gate| gate.holding());
+        let held: Option<Vec<Held>> = models.iter().map(held).collect();
+        held?.into_iter().min_by_key(|held| held.probe_in)
+    }
+
+    /// Keeps a conversation until any of these models answers; whichever wakes it, the others find it awake.
+    pub fn keep(&self, models: &[&str], conversation: ConversationId, at: Micros) {
+        models.iter().filter_map(|name| self.model(name)).for_each(|gate| gate.keep(conversation, at));
     }
 
     /// A source's gate; `None` for one that is not configured any more and therefore calls nobody.
@@ -304,7 +318,7 @@ pub async fn keep_gates(desk: Arc<Desk>, mut stop: Stop) {
 
 impl Outages {
     fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
-        std::iter::once(&self.model).chain(self.channels.values())
+        self.models.values().chain(self.channels.values())
     }
 }
 

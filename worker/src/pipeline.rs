@@ -3,4 +3,7 @@
 pub mod guardrails;
 pub mod handoff;
 pub mod llm;
+pub mod notes;
 pub mod prompt;
+pub mod saved;
+pub mod structured;

@@ -13,6 +13,7 @@
 //! | `poison` | what is stored cannot be read | a dead letter at once |
 //! | `rejected` | a channel will never take it | a dead letter at once |
 //! | `stale` | the channel's window for free text has closed | a dead letter at once |
+//! | `undelivered` | a channel took it and says later that it did not arrive | a dead letter at once, by the store |
 //! | `crash` | a turn ended without any record | retry, the third time alone; then a dead letter |
 //! | `store` | our own store is away | pause: intake stops, nothing is recorded, nothing dies |
 //!
@@ -23,7 +24,7 @@
 //! model or channel is out as a whole, [`breaker`] holds what needs it, without calls.
 
 pub mod breaker;
-mod fingerprint;
+mod normal;
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::channels::{Refusal, RefusalClass};
 use crate::models::ModelError;
 
-pub use fingerprint::{fingerprint, normalise};
+pub use normal::normalise;
 
 /// The first wait's upper bound.
 pub const BASE: Duration = Duration::from_secs(1);
@@ -77,13 +78,15 @@ pub enum Class {
     Crash,
     /// The channel's window has closed.
     Stale,
+    /// A channel took it and says later that it did not arrive.
+    Undelivered,
     /// Our own store.
     Store,
 }
 
 impl Class {
     /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Transient,
         Self::RateLimited,
         Self::Outage,
@@ -96,6 +99,7 @@ impl Class {
         Self::Rejected,
         Self::Crash,
         Self::Stale,
+        Self::Undelivered,
         Self::Store,
     ];
 
@@ -115,7 +119,21 @@ impl Class {
             Self::Rejected => "rejected",
             Self::Crash => "crash",
             Self::Stale => "stale",
+            Self::Undelivered => "undelivered",
             Self::Store => "store",
+        }
+    }
+}
+
+impl Class {
+    /// Why something of this class becomes a dead letter, once it does; nothing does while our own store is away.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Transient | Self::Refused | Self::Malformed | Self::Crash => Some(Reason::Exhausted),
+            Self::RateLimited | Self::Outage | Self::Misconfigured | Self::Budget => Some(Reason::TooOld),
+            Self::Context | Self::Poison | Self::Rejected | Self::Stale | Self::Undelivered => Some(Reason::Hopeless),
+            Self::Store => None,
         }
     }
 }
@@ -141,39 +159,6 @@ impl From<RefusalClass> for Class {
             RefusalClass::WindowClosed => Self::Stale,
             RefusalClass::Rejected => Self::Rejected,
             RefusalClass::NotConfigured => Self::Misconfigured,
-        }
-    }
-}
-
-/// Where a message was when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Being taken in from the queue.
-    Intake,
-    /// Being read and judged.
-    Screen,
-    /// At the model.
-    Draft,
-    /// Its draft being judged.
-    Approve,
-    /// Being committed.
-    Commit,
-    /// At the channel.
-    Deliver,
-}
-
-impl Stage {
-    /// Its word in the store and in lists.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Intake => "intake",
-            Self::Screen => "screen",
-            Self::Draft => "draft",
-            Self::Approve => "approve",
-            Self::Commit => "commit",
-            Self::Deliver => "deliver",
         }
     }
 }
@@ -279,7 +264,9 @@ pub fn decide(failure: &Failure, attempts: u32, age: Duration, roll: f64) -> Dec
         Class::RateLimited | Class::Outage | Class::Misconfigured | Class::Budget => {
             Decision::DeadLetter(Reason::TooOld)
         }
-        Class::Context | Class::Poison | Class::Rejected | Class::Stale => park(failure, wait, Reason::Hopeless),
+        Class::Context | Class::Poison | Class::Rejected | Class::Stale | Class::Undelivered => {
+            park(failure, wait, Reason::Hopeless)
+        }
         Class::Crash if attempts < CRASH_CLAIMS => Decision::RetryAfter(wait),
         Class::Crash if attempts == CRASH_CLAIMS => Decision::Alone(wait),
         Class::Crash => park(failure, wait, Reason::Exhausted),

@@ -5,12 +5,15 @@
 //! exactly this prompt, that one is judged; else the scripted stand-in speaks, and the report says so. What only the
 //! model's or the channel's side can know, whether they will take it this time, no rehearsal tells.
 
+pub mod comparison;
+mod judge;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, Keys, ModelConfig, Protocol, Source};
-use common::domain::{DeadState, End, Event, EventId, Floor, ReplayMode, SourceName, Speaker};
+use common::domain::{Circumstances, DeadState, End, Event, EventId, Floor, ReplayMode, SourceName};
 use common::envelope::Envelope;
 use common::providers;
 use common::seal::Keyring;
@@ -19,10 +22,10 @@ use common::store::{DeadBody, DeadLetter, Scene, SceneMessage, Store, StoreError
 use crate::StartError;
 use crate::channels::{Channels, split};
 use crate::models::{self, Answer, Model};
-use crate::pipeline::guardrails::{Approved, Decision, Guardrails, Screened};
-use crate::pipeline::handoff::{self, Pending, Plan, Route};
+use crate::pipeline::guardrails::{Approved, Guardrails, Screened, Talk};
+use crate::pipeline::handoff::{Plan, Route};
 use crate::pipeline::llm::{self, Draft};
-use crate::pipeline::prompt::{PastLine, Prompt};
+use crate::pipeline::prompt::{Audience, Prompt};
 use crate::recovery::{Class, normalise};
 use crate::turn::draft::HISTORY_LINES;
 
@@ -116,6 +119,8 @@ pub struct Rehearsal {
     store: Store,
     guardrails: Guardrails,
     model: Arc<dyn Model>,
+    /// By whose names answers were recorded.
+    names: Vec<String>,
     channels: Channels,
     sources: HashMap<SourceName, Source>,
     queue_keys: Keyring,
@@ -129,7 +134,6 @@ impl Rehearsal {
     /// [`StartError`] names what a worker could not start with either.
     pub fn of(store: Store, config: &Config, keys: &Keys) -> Result<Self, StartError> {
         let model = config.models.first().ok_or_else(|| StartError::Model("none is configured".into()))?;
-        // Under the real one's name, by which answers were recorded.
         let stand_in = ModelConfig { protocol: Protocol::Scripted, base_url: None, api_key: None, ..model.clone() };
         let deadline = config.timing.model_deadline;
         Ok(Self {
@@ -137,6 +141,7 @@ impl Rehearsal {
             guardrails: crate::guardrails(config)?,
             model: models::connect(&stand_in, deadline).map_err(|error| StartError::Model(error.to_string()))?,
             channels: Channels::of(&config.sources, &config.timing),
+            names: config.models.iter().map(|model| model.name.clone()).collect(),
             sources: config.sources.clone(),
             queue_keys: keys.shared.queue.clone(),
             deadline,
@@ -164,7 +169,9 @@ impl Rehearsal {
         match played {
             Err(StoreError::Erased) => Ok(Verdict::Superseded("erased")),
             // The letter's own trouble, and no reason not to rehearse the others.
-            Err(StoreError::Sealed(error)) => Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string()))),
+            Err(error @ (StoreError::Sealed(_) | StoreError::Broken(_))) => {
+                Ok(fails(letter, Class::Poison.as_str(), &normalise(&error.to_string())))
+            }
             played => played,
         }
     }
@@ -193,8 +200,12 @@ impl Rehearsal {
 
     /// An envelope that no worker could open, opened with the keys and the build at hand.
     async fn open_again(&self, letter: &DeadLetter) -> Result<Verdict, StoreError> {
-        let DeadBody::Envelope(bytes) = self.store.dead_body(letter).await? else {
-            return Ok(Verdict::Superseded("nothing_left"));
+        let bytes = match self.store.dead_body(letter).await? {
+            DeadBody::Envelope(bytes) => bytes,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Send { .. } | DeadBody::Nothing => {
+                return Ok(Verdict::Superseded("nothing_left"));
+            }
         };
         let opened = Envelope::decode(bytes).and_then(|envelope| envelope.open(&self.queue_keys));
         Ok(match opened {
@@ -224,64 +235,84 @@ impl Rehearsal {
         if mode == ReplayMode::SendStored {
             return self.stored(letter, &scene).await;
         }
-        match self.plan(&scene) {
+        let mut talk = self.talk(&scene).await?;
+        match self.plan(&scene, &mut talk) {
             None => Ok(fails(letter, Class::Poison.as_str(), "its body cannot be opened as a message")),
-            Some(plan) => self.play(letter, &scene, plan, channel.limit()).await,
+            Some(plan) => self.play(letter, &scene, (plan, &mut talk), channel.limit()).await,
         }
     }
 
     /// The reply that was refused, as it was approved.
     async fn stored(&self, letter: &DeadLetter, scene: &Scene) -> Result<Verdict, StoreError> {
-        let DeadBody::Send { parts, .. } = self.store.dead_body(letter).await? else {
-            return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+        let parts = match self.store.dead_body(letter).await? {
+            DeadBody::Send { parts, .. } => parts,
+            DeadBody::Closed(why) => return Ok(fails(letter, Class::Poison.as_str(), &normalise(&why))),
+            DeadBody::Event(_) | DeadBody::Envelope(_) | DeadBody::Nothing => {
+                return Ok(fails(letter, "impossible", "there is no stored reply to send"));
+            }
         };
         let ends = scene.messages.iter().map(|message| (message.event_id, End::Replied)).collect();
         Ok(Verdict::WouldSucceed(Success { ends, reply: parts, voice: Voice::Stored }))
     }
 
-    /// Reads every message and decides who answers; `None` when one of them does not open.
-    fn plan(&self, scene: &Scene) -> Option<Plan> {
-        let read = |message: &SceneMessage| {
-            let reading = self.guardrails.read(message.content.as_ref()?);
-            Some(Pending { event_id: message.event_id, reading })
+    /// The conversation as a turn over it would hear it: with what else is so and its earlier lines, if a rule asks.
+    async fn talk(&self, scene: &Scene) -> Result<Talk, StoreError> {
+        let earlier = match self.guardrails.looks_back() {
+            true => self.store.scene_history(scene, crate::turn::EARLIER_LINES).await?,
+            false => Vec::new(),
         };
-        let pending: Vec<Pending> = scene.messages.iter().map(read).collect::<Option<_>>()?;
-        let locale = scene.locale.as_deref().unwrap_or_else(|| self.guardrails.policy().default_locale());
-        Some(handoff::route(scene.floor, &pending, locale))
+        let known = match self.guardrails.looks_around() {
+            true => self.store.scene_circumstances(scene).await?,
+            false => Circumstances::default(),
+        };
+        Ok(judge::talk(&self.guardrails, scene.source.as_str(), known, &earlier))
     }
 
-    async fn play(&self, letter: &DeadLetter, scene: &Scene, plan: Plan, limit: usize) -> Result<Verdict, StoreError> {
+    fn plan(&self, scene: &Scene, talk: &mut Talk) -> Option<Plan> {
+        let messages = scene.messages.iter().map(|message| (message.event_id, message.content.as_ref()));
+        judge::plan(&self.guardrails, messages, (scene.floor, scene.locale.as_deref()), talk).map(|(_, plan)| plan)
+    }
+
+    async fn play(
+        &self,
+        letter: &DeadLetter,
+        scene: &Scene,
+        (plan, talk): (Plan, &mut Talk),
+        limit: usize,
+    ) -> Result<Verdict, StoreError> {
         let questions = match plan.route() {
             Route::Assistant(questions) => questions.clone(),
-            Route::Policy | Route::Queue { .. } => return Ok(self.end(&plan, None, Voice::Policy, limit)),
+            Route::Policy | Route::Queue(_) => return Ok(self.end(&plan, None, Voice::Policy, limit)),
             Route::Person => return Ok(Verdict::Superseded("person_has_floor")),
         };
-        let (answer, voice) = self.ask(scene, &questions).await?;
-        let draft = match answer.and_then(|answer| Draft::from_answer(&answer)) {
+        if let ([question], [_]) = (questions.as_slice(), scene.messages.as_slice())
+            && let Some((_, own)) = self.guardrails.faq(question, plan.locale())
+        {
+            return Ok(self.end(&plan, Some(own), Voice::Policy, limit));
+        }
+        let (answer, voice) = self.ask(scene, (&questions, plan.locale()), talk).await?;
+        let draft = match answer.and_then(|answer| Draft::in_form(&answer, self.guardrails.policy().answer_form())) {
             Ok(draft) => draft,
             Err(error) => return Ok(fails(letter, Class::from(&error).as_str(), &normalise(&error.to_string()))),
         };
-        Ok(match self.guardrails.approve(&draft, plan.locale()).decision {
-            Decision::Approved(approved) => self.end(&plan, Some(approved), voice, limit),
-            Decision::Refused { .. } => self.end(&plan.refused(), None, voice, limit),
-            Decision::Handoff { rule } => self.end(&plan.handed_over(&rule), None, voice, limit),
-        })
+        let drafted = judge::draft(&self.guardrails, plan, &draft, talk);
+        Ok(self.end(&drafted.plan, drafted.answer, voice, limit))
     }
 
     async fn ask(
         &self,
         scene: &Scene,
-        questions: &[Screened],
+        (questions, locale): (&[Screened], &str),
+        talk: &mut Talk,
     ) -> Result<(Result<Answer, models::ModelError>, Voice), StoreError> {
         let history = self.store.scene_history(scene, HISTORY_LINES).await?;
-        let past = history.into_iter().filter_map(|line| match line.speaker {
-            Speaker::Customer => self.guardrails.recall(&line.text).map(PastLine::Customer),
-            Speaker::Business(_) => Some(PastLine::Business(line.text)),
-        });
-        let past: Vec<PastLine> = past.collect();
-        let prompt = Prompt::build(self.guardrails.policy(), &past, questions);
-        if let Some(text) = self.store.scene_answer(scene, self.model.name(), &prompt.hash()).await? {
-            let answer = Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
+        let past = judge::recall(&self.guardrails, &history, talk);
+        let policy = self.guardrails.policy();
+        let variant = policy.variant_of(&scene.conversation.to_string()).map(|variant| variant.name.as_str());
+        let prompt = Prompt::build_for(policy, Audience { locale, variant }, &past, questions);
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if let Some(paid) = self.store.scene_answer(scene, &names, &prompt.hash()).await? {
+            let answer = Answer { text: paid.text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false };
             return Ok((Ok(answer), Voice::Recorded));
         }
         Ok((llm::ask(&*self.model, &prompt, self.deadline).await, Voice::Scripted))

@@ -3,8 +3,12 @@
 //! A claim ends in exactly one of: a commit, a hand-back with a reason, or the discovery that it is no longer ours.
 //! The model is called outside any transaction, between a row written before it and an answer stored after it.
 
+mod asking;
+mod calling;
 pub(crate) mod draft;
 mod ending;
+mod known;
+mod path;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,14 +22,18 @@ use common::store::{Claimed, HandBack, Pending as Taken, StoreError};
 use common::telemetry::field;
 use common::trace::TraceContext;
 use futures_util::FutureExt;
-use serde_json::json;
 use tracing::Instrument;
 
 use crate::desk::{Desk, until};
 use crate::dispatch::{Slot, Work};
-use crate::pipeline::guardrails::Reading;
+use crate::models::chain::Chain;
+use crate::pipeline::guardrails::{Guardrails, Talk};
 use crate::pipeline::handoff::{self, Pending, Plan, Route};
 use crate::recovery::{CRASH_CLAIMS, Class};
+use crate::turn::path::{Exit, Path, PathStep, route_word};
+
+/// Lines that a rule may compare a text with: what was said long ago may be said again.
+pub(crate) const EARLIER_LINES: usize = 20;
 
 /// How long a conversation rests of which nothing can be read or written.
 const HOPELESS: Duration = Duration::from_secs(60);
@@ -61,20 +69,23 @@ impl Drop for InFlight {
 enum Pass {
     /// Committed; the claim goes on if more is pending.
     Committed(Option<Box<(Claimed, Duration)>>),
-    /// Given back.
-    HandedBack,
-    /// The claim is somebody else's: everything done under it is discarded.
-    Zombie,
+    /// Given back, or lost to somebody else, with nothing committed: everything done under it is discarded.
+    Left(Exit),
 }
 
 /// What a turn has gathered before it knows its end.
 struct Turn<'a> {
     desk: &'a Desk,
+    /// The policy that was in force when the turn began.
+    guardrails: Arc<Guardrails>,
+    /// Whom it may ask, in order.
+    chain: Chain,
     claim: &'a Claimed,
     id: TurnId,
     taken: Vec<Taken>,
     trace: TraceContext,
-    path: Vec<serde_json::Value>,
+    path: Path,
+    talk: Talk,
 }
 
 impl Work for Turns {
@@ -113,7 +124,8 @@ impl Turns {
         let _slot = if claim.claims >= i64::from(CRASH_CLAIMS) { slot.alone().await } else { slot };
         let mut claim = claim;
         loop {
-            let pass = match self.pass(&claim).await {
+            let guardrails = self.desk.guardrails();
+            let pass = match self.pass(&claim, guardrails.clone()).await {
                 Ok(pass) => pass,
                 Err(error) => self.give_up(&claim, &error).await,
             };
@@ -125,16 +137,32 @@ impl Turns {
                         break;
                     }
                 }
-                Pass::Committed(None) | Pass::HandedBack => break,
-                Pass::Zombie => {
-                    metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
-                    tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
-                    if let Err(error) = self.desk.store.lost_alive(&claim).await {
-                        tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+                Pass::Committed(None) => break,
+                Pass::Left(exit) => {
+                    if exit == Exit::Zombie {
+                        self.lost_alive(&claim).await;
                     }
+                    self.note(&claim, exit, Some(guardrails.policy().version())).await;
                     break;
                 }
             }
+        }
+    }
+
+    async fn lost_alive(&self, claim: &Claimed) {
+        metrics::counter!(names::TURNS, "outcome" => "zombie").increment(1);
+        tracing::warn!({ field::OUTCOME } = "zombie", "the claim was lost; its work is discarded");
+        if let Err(error) = self.desk.store.lost_alive(claim).await {
+            tracing::warn!({ field::ERROR } = %error, "a lost claim counts as a crash");
+        }
+    }
+
+    /// Keeps for the decision path how a claim ended that committed nothing. A note that cannot be written is a gap in
+    /// the path and nothing worse.
+    async fn note(&self, claim: &Claimed, exit: Exit, policy: Option<&str>) {
+        let Some(note) = exit.note(policy) else { return };
+        if let Err(error) = self.desk.store.note(claim, note).await {
+            tracing::warn!({ field::ERROR } = %error, "how a claim ended could not be noted");
         }
     }
 
@@ -146,27 +174,30 @@ impl Turns {
         if let Err(error) = self.desk.store.hand_back(claim, HandBack::Crashed).await {
             tracing::error!({ field::ERROR } = %error, "a failed turn's claim is kept until this worker ends");
         }
+        self.note(claim, Exit::Panicked, None).await;
     }
 
-    /// One turn over everything pending.
-    async fn pass(&self, claim: &Claimed) -> Result<Pass, StoreError> {
+    /// One turn over everything pending, under the policy that is in force when it begins.
+    async fn pass(&self, claim: &Claimed, guardrails: Arc<Guardrails>) -> Result<Pass, StoreError> {
         let desk = &*self.desk;
         let mut taken = desk.store.pending(claim).await?;
         if let Some(at) = desk.store.awaited_until(claim, &taken) {
             desk.store.hand_back(claim, HandBack::Until(at)).await?;
             desk.turns.ring(claim.conversation, until(claim.at, at));
             tracing::info!({ field::OUTCOME } = "awaits_predecessor", "a named predecessor has not come in");
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::AwaitsPredecessor(at)));
         }
         if claim.one_by_one {
             taken.truncate(1);
         }
         let trace = taken.last().and_then(|message| message.trace).unwrap_or_else(TraceContext::start).child();
         tracing::Span::current().record(field::TRACE, trace.trace_id());
-        let mut turn = Turn { desk, claim, id: TurnId::random(), taken, trace, path: Vec::new() };
+        let talk = Talk::on(claim.source.as_str());
+        let (chain, id, path) = (desk.chain.clone(), TurnId::random(), Path::default());
+        let mut turn = Turn { desk, guardrails, chain, claim, id, taken, trace, path, talk };
         if turn.taken.is_empty() {
             desk.store.hand_back(claim, HandBack::Uncounted).await?;
-            return Ok(Pass::HandedBack);
+            return Ok(Pass::Left(Exit::Idle));
         }
         if claim.claims > 1 {
             desk.store.note_crash(claim, &turn.events(), CRASHED).await?;
@@ -174,16 +205,20 @@ impl Turns {
         if claim.claims > i64::from(CRASH_CLAIMS) {
             return turn.park(Class::Crash, "every worker that took it up ended without a word").await;
         }
+        turn.look_back().await?;
         let Some(plan) = turn.screen_and_route() else {
             return turn.park(Class::Poison, "its body cannot be opened as a message").await;
         };
+        if let Some(wait) = plan.defer() {
+            return turn.put_off(wait).await;
+        }
         match plan.route() {
             Route::Assistant(questions) => {
                 let questions = questions.clone();
                 turn.answer(plan, &questions, self.stop.clone()).await
             }
             Route::Policy => turn.end(&plan, None, None, "policy").await,
-            Route::Queue { .. } => turn.end(&plan, None, None, "handed_off").await,
+            Route::Queue(_) => turn.end(&plan, None, None, "handed_off").await,
             Route::Person => turn.end(&plan, None, None, "person_has_floor").await,
         }
     }
@@ -237,27 +272,57 @@ impl Turns {
             }
             tokio::time::sleep(self.desk.timing.sweep).await;
         }
-        Pass::HandedBack
+        Pass::Left(Exit::StoreFailed)
     }
 }
 
 impl Turn<'_> {
     /// Reads every pending message and decides who answers; `None` when one of them is no message.
     fn screen_and_route(&mut self) -> Option<Plan> {
-        let guardrails = &self.desk.guardrails;
+        let guardrails = &self.guardrails;
+        let talk = &mut self.talk;
         let read = |message: &Taken| {
-            let reading = guardrails.read(message.content.as_ref()?);
+            let reading = guardrails.read(message.content.as_ref()?, talk);
             Some(Pending { event_id: message.event_id, reading })
         };
         let pending: Vec<Pending> = self.taken.iter().map(read).collect::<Option<_>>()?;
         let locale = self.claim.locale.as_deref().unwrap_or_else(|| guardrails.policy().default_locale());
         let plan = handoff::route(self.claim.floor, &pending, locale);
+        let plan = if self.courtesy_is_due() { plan.courteous() } else { plan };
         for message in &pending {
-            self.path.push(screened(message));
+            self.path.push(PathStep::screen(message, guardrails.policy().version()));
         }
-        self.path.push(json!({ "step": "route", "route": route_word(plan.route()), "locale": plan.locale(),
-                               "floor": self.claim.floor.as_str() }));
+        let (route, locale) = (route_word(plan.route()), plan.locale().to_owned());
+        self.path.push(PathStep::Route { route, locale, floor: self.claim.floor });
         Some(plan)
+    }
+
+    /// Learns what rules ask about besides the texts, and hears what was said before, if one does.
+    async fn look_back(&mut self) -> Result<(), StoreError> {
+        if self.guardrails.looks_around() {
+            let first = self.taken.iter().map(|message| message.received_at).min().unwrap_or(self.claim.at);
+            let circumstances = self.desk.store.circumstances(self.claim, first).await?;
+            self.path.push(PathStep::Circumstances { known: circumstances.clone() });
+            self.talk = std::mem::take(&mut self.talk).under(circumstances);
+        }
+        if self.guardrails.looks_back() {
+            for line in self.desk.store.history(self.claim, EARLIER_LINES).await? {
+                self.talk.hear(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The contact writes faster than a rule lets us answer: everything pending waits together, so that nothing is lost,
+    /// answered twice or out of order, and no attempt is counted. The holding text says so to whoever waits long.
+    async fn put_off(self, wait: Duration) -> Result<Pass, StoreError> {
+        let at = self.desk.store.now().await? + wait;
+        self.desk.store.hand_back(self.claim, HandBack::Until(at)).await?;
+        self.desk.turns.ring(self.claim.conversation, wait);
+        metrics::counter!(names::TURNS, "outcome" => "put_off").increment(1);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!({ field::OUTCOME } = "put_off", { field::MILLIS } = millis, "a contact writes too fast");
+        Ok(Pass::Left(Exit::PutOff(at)))
     }
 
     /// The events of this turn.
@@ -266,27 +331,10 @@ impl Turn<'_> {
     }
 }
 
-fn screened(message: &Pending) -> serde_json::Value {
-    match &message.reading {
-        Reading::Text(screening) => json!({ "step": "screen", "event": message.event_id, "locale": screening.locale,
-                                            "rules": screening.results }),
-        Reading::Unreadable(what) => json!({ "step": "screen", "event": message.event_id, "unreadable": what }),
-    }
-}
-
-const fn route_word(route: &Route) -> &'static str {
-    match route {
-        Route::Assistant(_) => "assistant",
-        Route::Policy => "policy",
-        Route::Queue { .. } => "queue",
-        Route::Person => "person",
-    }
-}
-
 /// The floor that a plan leaves.
 const fn floor_after(route: &Route) -> Option<Floor> {
     match route {
-        Route::Queue { .. } => Some(Floor::Queued),
+        Route::Queue(_) => Some(Floor::Queued),
         Route::Assistant(_) | Route::Policy | Route::Person => None,
     }
 }

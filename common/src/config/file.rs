@@ -1,4 +1,6 @@
-//! `handrail.toml`, and the sources and model that the environment implies without one.
+//! `handrail.toml`, and the sources that the environment implies without one; its models are read next door.
+
+mod notify;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -9,6 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
+use super::models::{ModelConfig, WrittenModel};
 use super::sources::{DEFAULT_BODY_LIMIT, default_tolerance};
 use super::timing::TimingTable;
 use super::urls::is_loopback;
@@ -18,6 +21,9 @@ use super::{
 };
 use crate::domain::{Provider, SourceName};
 use crate::steps::Faults;
+
+use notify::WrittenNotify;
+pub use notify::{Notify, NotifyWay};
 
 /// Meta's Graph API with the version whose shapes we know.
 const GRAPH_API: &str = "https://graph.facebook.com/v23.0";
@@ -38,6 +44,8 @@ pub struct Config {
     pub sources: HashMap<SourceName, Source>,
     /// Models in order of preference.
     pub models: Vec<ModelConfig>,
+    /// Where teams can be reached.
+    pub notify: Vec<Notify>,
     /// The policy file; the compiled-in one without it.
     pub policy: Option<PathBuf>,
     /// The protocol's constants.
@@ -50,45 +58,6 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// How a model is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// `{base}/chat/completions`.
-    Openai,
-    /// `{base}/messages`.
-    Anthropic,
-    /// The offline stand-in, which says that it is one.
-    Scripted,
-}
-
-impl std::str::FromStr for Protocol {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "openai" => Ok(Self::Openai),
-            "anthropic" => Ok(Self::Anthropic),
-            "scripted" => Ok(Self::Scripted),
-            _ => Err("must be 'openai', 'anthropic' or 'scripted'"),
-        }
-    }
-}
-
-/// A configured model.
-#[derive(Clone, Debug)]
-pub struct ModelConfig {
-    /// Its name in traces and metrics.
-    pub name: String,
-    /// How it is spoken to.
-    pub protocol: Protocol,
-    /// The API, `/v1` included; absent for `scripted`.
-    pub base_url: Option<Url>,
-    /// The API key.
-    pub api_key: Option<Secret>,
-    /// The provider's model name.
-    pub model: String,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -96,6 +65,7 @@ struct Written {
     spool_max_bytes: Option<u64>,
     source: Vec<WrittenSource>,
     model: Vec<WrittenModel>,
+    notify: Vec<WrittenNotify>,
     timing: TimingTable,
 }
 
@@ -133,16 +103,6 @@ struct WrittenSource {
     time: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenModel {
-    name: String,
-    protocol: Protocol,
-    base_url: Option<String>,
-    api_key: Option<String>,
-    model: Option<String>,
-}
-
 impl Config {
     /// Reads everything that `room` needs, and leaves the doors, binds and keys to their own loaders, which share
     /// `findings`. Call [`Config::checked`] at the end.
@@ -155,6 +115,7 @@ impl Config {
         let reader = &mut Reader { vars, room, findings };
         let sources = if file.is_some() { reader.sources(&written.source) } else { reader.implicit_sources() };
         let models = if room.sends() { reader.models(&written.model) } else { Vec::new() };
+        let notify = if room.sends() { reader.notify(&written.notify) } else { Vec::new() };
         let policy = written.policy.and_then(|text| reader.text("policy", &text)).map(PathBuf::from);
         let timing = written.timing.apply(findings);
         let faults = vars.parsed("HANDRAIL_FAULTS", Faults::default(), findings);
@@ -165,7 +126,7 @@ impl Config {
         if spool_max_bytes < SPOOL_LEAST {
             findings.problem("spool_max_bytes", format!("must be at least {SPOOL_LEAST}: room for one large event"));
         }
-        Self { mode, file, sources, models, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
+        Self { mode, file, sources, models, notify, policy, timing, spool_max_bytes, faults, warnings: Vec::new() }
     }
 
     /// The configuration, unless something stops the start.
@@ -193,15 +154,15 @@ fn read(path: &Path, findings: &mut Findings) -> Written {
     })
 }
 
-struct Reader<'a> {
-    vars: &'a Vars,
+pub(super) struct Reader<'a> {
+    pub(super) vars: &'a Vars,
     room: Room,
-    findings: &'a mut Findings,
+    pub(super) findings: &'a mut Findings,
 }
 
 impl Reader<'_> {
     /// Replaces each `${NAME}` by its variable; a missing one is a problem that names it.
-    fn text(&mut self, setting: &str, written: &str) -> Option<String> {
+    pub(super) fn text(&mut self, setting: &str, written: &str) -> Option<String> {
         let mut out = String::new();
         let mut rest = written;
         while let Some(start) = rest.find("${") {
@@ -222,7 +183,7 @@ impl Reader<'_> {
         Some(out)
     }
 
-    fn secret(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Secret> {
+    pub(super) fn secret(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Secret> {
         let written = written.filter(|_| wanted)?;
         self.text(setting, written).filter(|text| !text.is_empty()).map(Secret::new)
     }
@@ -260,7 +221,7 @@ impl Reader<'_> {
         }
     }
 
-    fn url(&mut self, setting: &str, text: &str) -> Option<Url> {
+    pub(super) fn url(&mut self, setting: &str, text: &str) -> Option<Url> {
         match Url::parse(text.trim_end_matches('/')) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => {
                 if url.scheme() == "http" && !is_loopback(text) {
@@ -275,7 +236,7 @@ impl Reader<'_> {
         }
     }
 
-    fn optional_url(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Url> {
+    pub(super) fn optional_url(&mut self, wanted: bool, setting: &str, written: Option<&String>) -> Option<Url> {
         let text = self.text(setting, written.filter(|_| wanted)?)?;
         self.url(setting, &text)
     }
@@ -428,53 +389,5 @@ impl Reader<'_> {
             self.check_secrets(secret, &source.secrets);
         }
         known.then_some(source)
-    }
-
-    fn models(&mut self, written: &[WrittenModel]) -> Vec<ModelConfig> {
-        if written.is_empty() {
-            return self.environment_model().into_iter().collect();
-        }
-        written.iter().filter_map(|model| self.model(model)).collect()
-    }
-
-    fn model(&mut self, written: &WrittenModel) -> Option<ModelConfig> {
-        let label = |key: &str| format!("model '{}': {key}", written.name);
-        let base_url = self.optional_url(true, &label("base_url"), written.base_url.as_ref());
-        let api_key = self.secret(true, &label("api_key"), written.api_key.as_ref());
-        let model = written.model.as_ref().and_then(|text| self.text(&label("model"), text));
-        self.checked_model(&label, &written.name, written.protocol, base_url, api_key, model)
-    }
-
-    fn environment_model(&mut self) -> Option<ModelConfig> {
-        let protocol = self.vars.parsed("LLM_PROTOCOL", Protocol::Scripted, self.findings);
-        let base_url = self.vars.get("LLM_BASE_URL", self.findings);
-        let base_url = base_url.and_then(|text| self.url("LLM_BASE_URL", &text));
-        let api_key = self.vars.get("LLM_API_KEY", self.findings).map(Secret::new);
-        let model = self.vars.get("LLM_MODEL", self.findings);
-        let label = |key: &str| format!("LLM_{}", key.to_uppercase());
-        self.checked_model(&label, "main", protocol, base_url, api_key, model)
-    }
-
-    fn checked_model(
-        &mut self,
-        label: &dyn Fn(&str) -> String,
-        name: &str,
-        protocol: Protocol,
-        base_url: Option<Url>,
-        api_key: Option<Secret>,
-        model: Option<String>,
-    ) -> Option<ModelConfig> {
-        if protocol == Protocol::Scripted {
-            self.findings.unsafe_setting(&label("protocol"), "is 'scripted', a stand-in that answers from a script");
-        } else {
-            if base_url.is_none() {
-                self.findings.problem(&label("base_url"), "is required for this protocol, '/v1' included");
-            }
-            if model.is_none() {
-                self.findings.problem(&label("model"), "is required: the provider's name of the model");
-            }
-        }
-        let model = model.unwrap_or_else(|| "scripted".to_owned());
-        Some(ModelConfig { name: name.to_owned(), protocol, base_url, api_key, model })
     }
 }

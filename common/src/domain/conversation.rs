@@ -88,6 +88,8 @@ pub enum Speaker {
     Customer,
     /// The business, by this author.
     Business(Author),
+    /// Nobody: a record of what happened, in our own words.
+    Record,
 }
 
 /// One line of a conversation, opened for a turn or for a person. Holds personal data.

@@ -89,6 +89,14 @@ id!(
     ReplayId
 );
 id!(
+    /// One stretch of a conversation that people have, from the call to the return.
+    HandoffId
+);
+id!(
+    /// One word to a team; the receiver drops a second one with the same id.
+    NoticeId
+);
+id!(
     /// One call of a model.
     AttemptId
 );

@@ -158,3 +158,47 @@ states!(
         Left = "left",
     }
 );
+
+states!(
+    /// Where the time that a team has for its first answer stands.
+    Sla {
+        /// Nobody set a time.
+        None = "none",
+        /// It runs.
+        Due = "due",
+        /// The first answer came in time.
+        Met = "met",
+        /// It did not.
+        Missed = "missed",
+        /// The handoff was closed, unanswered, before its time was over.
+        Void = "void",
+    }
+);
+
+states!(
+    /// Why a team is told of a handoff.
+    NoticeKind {
+        /// A person is called.
+        Opened = "opened",
+        /// The first answer is overdue.
+        Overdue = "overdue",
+    }
+);
+
+states!(
+    /// The life of one notice.
+    NoticeState {
+        /// Committed, not begun, or to be tried again.
+        Queued = "queued",
+        /// Begun.
+        Sending = "sending",
+        /// The destination has it.
+        Accepted = "accepted",
+        /// The destination will not take it.
+        Refused = "refused",
+        /// Tried as often as makes sense, and nobody can say whether it arrived.
+        Unknown = "unknown",
+        /// The handoff was closed before it was sent.
+        Withdrawn = "withdrawn",
+    }
+);

@@ -128,6 +128,12 @@ impl Pseudonyms {
         self.all(&["secret", &digits]).first().map_or_else(String::new, |p| hex::encode(&p.digest[..4]))
     }
 
+    /// What stands for a question that was asked, so that it can be met again and not read.
+    #[must_use]
+    pub fn of_question(&self, asked: &str) -> String {
+        self.all(&["question", asked]).first().map_or_else(String::new, |p| hex::encode(p.digest))
+    }
+
     fn all(&self, parts: &[&str]) -> Vec<Pseudonym> {
         let one = |(id, key): &(String, Key)| Pseudonym { key_id: id.clone(), digest: mac(key, parts) };
         self.ring.entries().iter().map(one).collect()

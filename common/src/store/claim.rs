@@ -44,6 +44,12 @@ pub struct Claimed {
     pub locale: Option<String>,
     /// Since when its oldest pending message waits.
     pub waiting_since: Micros,
+    /// Since when the floor is with people, if it is: their last act, or the call that nobody has followed yet.
+    pub floor_since: Option<Micros>,
+    /// When the customer last had a word since then.
+    pub heard_at: Option<Micros>,
+    /// When people last gave it back to the assistant.
+    pub returned_at: Option<Micros>,
     /// When it was claimed.
     pub at: Micros,
     /// The person's key, fetched once for the whole claim.
@@ -92,7 +98,7 @@ impl Store {
                    WHERE id = $1 AND done < tail AND NOT held AND (next_at IS NULL OR next_at <= $3) \
                      AND (settle_at IS NULL OR settle_at <= $3) AND (lease_until IS NULL OR lease_until <= $3) \
                    RETURNING id, contact_id, source, provider, fence, done, tail, floor, epoch, claims, attempts, \
-                     one_by_one, locale, waiting_since, last_owner";
+                     one_by_one, locale, waiting_since, last_owner, floor_since, heard_at, returned_at";
         let until = now + self.timing.lease;
         let rows = self.main.write_returning(sql, args![conversation.uuid(), worker.uuid(), now, until]).await?;
         rows.first().map(|row| claimed(row, worker, now)).transpose()
@@ -229,6 +235,9 @@ fn claimed(row: &Row, worker: WorkerId, now: Micros) -> Result<Claimed, StoreErr
         one_by_one: row.get("one_by_one")?,
         locale: row.get("locale")?,
         waiting_since: row.get::<Option<Micros>>("waiting_since")?.unwrap_or(now),
+        floor_since: row.get("floor_since")?,
+        heard_at: row.get("heard_at")?,
+        returned_at: row.get("returned_at")?,
         at: now,
     })
 }

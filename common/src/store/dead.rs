@@ -17,6 +17,7 @@ mod groups;
 mod history;
 mod import;
 mod letter;
+mod looked;
 mod outcome;
 mod record;
 mod replay;
@@ -36,6 +37,6 @@ pub use import::{ImportRefused, Imported};
 pub use letter::{DeadLetter, NewDead};
 pub use replay::{Frozen, NewReplay, Progress, Replay, ReplayItem, ReplayRefused};
 
-pub(super) use history::of_send;
+pub(super) use history::{note_on_parked, of_send};
 pub(super) use outcome::{ended, sent, superseded};
 pub(super) use record::{Born, insert, prompt_of};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dead::{self, NewDead};
 use super::intake::{party_context, party_of};
 use super::sql::{Tx, args};
-use super::status::{bury, settle};
+use super::status::bury;
 use super::{Store, StoreError};
 use crate::domain::{
     Author, ContactId, ConversationId, EventId, Floor, Micros, Party, SendId, SourceName, Status, WorkerId,
@@ -232,7 +232,7 @@ impl Store {
         let failed = Status::Failed.rank();
         let values = args![claim.conversation.uuid(), now, claim.worker.uuid(), claim.fence, failed];
         for row in tx.all(sql, values).await? {
-            settle(&mut tx, SendId::from_uuid(row.get("id")?)).await?;
+            self.settle(&mut tx, SendId::from_uuid(row.get("id")?)).await?;
         }
         tx.commit().await
     }
@@ -266,7 +266,7 @@ impl Store {
             return self.supersede_under_floor(claim).await;
         }
         let Ok(text) = Self::open_send(&claim.key, id, &row.get::<Vec<u8>>("body")?) else {
-            return bury_unreadable(tx, claim, id, &row).await;
+            return self.bury_unreadable(tx, claim, id, &row).await;
         };
         let turn: Option<uuid::Uuid> = row.get("turn_id")?;
         let answered = tx
@@ -338,15 +338,15 @@ impl Store {
                 let sql = "UPDATE outbox SET state = 'dead', ended_at = $3, error = $4 \
                            WHERE id = $1 AND sender = $2 AND state IN ('sending', 'unknown')";
                 if tx.run(sql, args![id.uuid(), owner, now, &letter.error]).await? == 1 {
-                    bury(&mut tx, id, &letter, Some(claim.worker)).await?;
+                    let buried = bury(&mut tx, id, &letter, Some(claim.worker)).await?;
                     if hold {
-                        super::hold::hold(&mut tx, claim.conversation, &[*letter]).await?;
+                        super::hold::hold(&mut tx, claim.conversation, buried.as_slice()).await?;
                     }
                 }
             }
         }
         // A provider's word may have come before its answer did.
-        settle(&mut tx, id).await?;
+        self.settle(&mut tx, id).await?;
         tx.commit().await
     }
 
@@ -413,31 +413,33 @@ impl Store {
         }
         tx.commit().await
     }
-}
 
-/// A text that does not open never will: the row is dead with a letter, and the rows behind it go on.
-async fn bury_unreadable(
-    mut tx: Tx,
-    claim: &DeliveryClaim,
-    id: SendId,
-    row: &super::sql::Row,
-) -> Result<Begun, StoreError> {
-    let sql = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'unreadable' WHERE id = $1";
-    let now = tx.now();
-    tx.run(sql, args![id.uuid(), now]).await?;
-    let letter = NewDead::of_send(id, row, "poison", "its text cannot be opened")?;
-    bury(&mut tx, id, &letter, Some(claim.worker)).await?;
-    tx.commit().await?;
-    Ok(Begun::Superseded)
+    /// A text that does not open never will: the row is dead with a letter, and the rows behind it go on.
+    async fn bury_unreadable(
+        &self,
+        mut tx: Tx,
+        claim: &DeliveryClaim,
+        id: SendId,
+        row: &super::sql::Row,
+    ) -> Result<Begun, StoreError> {
+        let sql = "UPDATE outbox SET state = 'dead', ended_at = $2, error = 'unreadable' WHERE id = $1";
+        let now = tx.now();
+        tx.run(sql, args![id.uuid(), now]).await?;
+        let letter = NewDead::of_send(id, row, "poison", "its text cannot be opened")?;
+        self.bury_by_itself(&mut tx, id, &letter, Some(claim.worker)).await?;
+        tx.commit().await?;
+        Ok(Begun::Superseded)
+    }
 }
 
 /// The floor rule of P6: an assistant's text needs the assistant's floor of the same epoch; the policy's own texts
-/// may still go out while nobody has come; a person's always.
+/// may still go out while nobody has come, and under a person's floor only if they were committed under that very one,
+/// as a word to a customer who waits for the person; a person's always.
 const fn may_begin(author: Author, row_epoch: i64, floor: Floor, epoch: i64) -> bool {
     match (author, floor) {
         (Author::Person, _) | (Author::Policy, Floor::Assistant | Floor::Queued) => true,
-        (Author::Assistant, Floor::Assistant) => row_epoch == epoch,
-        (Author::Assistant, Floor::Queued | Floor::Human) | (Author::Policy, Floor::Human) => false,
+        (Author::Assistant, Floor::Assistant) | (Author::Policy, Floor::Human) => row_epoch == epoch,
+        (Author::Assistant, Floor::Queued | Floor::Human) => false,
     }
 }
 
@@ -446,10 +448,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_floor_rule_lets_only_people_speak_while_a_person_holds_the_floor() {
+    fn the_floor_rule_lets_nothing_speak_under_a_persons_floor_that_was_committed_before_it() {
         for floor in [Floor::Assistant, Floor::Queued, Floor::Human] {
             assert!(may_begin(Author::Person, 0, floor, 9));
             assert_eq!(may_begin(Author::Policy, 0, floor, 9), floor != Floor::Human);
+            assert!(may_begin(Author::Policy, 9, floor, 9));
             assert_eq!(may_begin(Author::Assistant, 9, floor, 9), floor == Floor::Assistant);
             assert!(!may_begin(Author::Assistant, 8, floor, 9));
         }

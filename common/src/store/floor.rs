@@ -1,9 +1,11 @@
 //! The floor: who may answer. It changes by commit; its epoch makes a turn or a send begun under the old one void.
 
-use super::hold;
+use std::time::Duration;
+
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
+use super::{handoff, hold};
 use crate::domain::{ContactId, ConversationId, Floor, Micros, SendId, SendState, SourceName};
 
 /// What a take-over found.
@@ -58,7 +60,7 @@ impl Store {
     ) -> Result<TakeOver, StoreError> {
         let mut tx = self.main.begin().await?;
         let before = self.floor_in(&mut tx, conversation).await?;
-        self.give_floor_to_person(&mut tx, conversation, who).await?;
+        self.give_floor_to_person(&mut tx, conversation, who, false).await?;
         audit(&mut tx, who, "conversation.take", &conversation.to_string(), why).await?;
         let sql = "SELECT id FROM outbox WHERE conversation_id = $1 AND state = 'sending' AND author <> 'person'";
         let begun = tx.all(sql, args![conversation.uuid()]).await?;
@@ -91,9 +93,11 @@ impl Store {
         let floor = self.floor_in(&mut tx, conversation).await? != Floor::Assistant;
         let released = hold::release_conversation(&mut tx, conversation).await?;
         if floor {
-            let sql = "UPDATE conversation SET floor = 'assistant', floor_by = NULL, floor_until = NULL, \
-                         epoch = epoch + 1 WHERE id = $1";
-            tx.run(sql, args![conversation.uuid()]).await?;
+            let sql = "UPDATE conversation SET floor = 'assistant', floor_by = NULL, floor_since = NULL, heard_at = NULL, \
+                         returned_at = $2, epoch = epoch + 1 WHERE id = $1";
+            let now = tx.now();
+            tx.run(sql, args![conversation.uuid(), now]).await?;
+            handoff::close(&mut tx, conversation, "returned").await?;
         }
         if floor || released {
             audit(&mut tx, who, "conversation.return", &conversation.to_string(), None).await?;
@@ -115,21 +119,31 @@ impl Store {
         let contact = self.contact_of(conversation).await?;
         let key = self.contact_key(contact).await?;
         let mut tx = self.main.begin().await?;
-        let position = self.give_floor_to_person(&mut tx, conversation, who).await?;
+        let position = self.give_floor_to_person(&mut tx, conversation, who, true).await?;
         queue(&mut tx, &key, conversation, contact, position, parts).await?;
         audit(&mut tx, who, "conversation.reply", &conversation.to_string(), None).await?;
         tx.commit().await
     }
 
-    /// Floors that people have held, or not come for, beyond their time.
+    /// Floors that nobody came for within `unclaimed`, or whose people have done nothing for as long as `idle`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn expired_floors(&self, limit: usize) -> Result<Vec<ExpiredFloor>, StoreError> {
+    pub async fn expired_floors(
+        &self,
+        unclaimed: Duration,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<ExpiredFloor>, StoreError> {
         let now = self.main.now().await?;
-        let sql = "SELECT id, floor, locale, epoch FROM conversation \
-                   WHERE floor <> 'assistant' AND floor_until <= $1 ORDER BY floor_until LIMIT $2";
-        let rows = self.main.read(sql, args![now, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+        let sql = "SELECT id, floor, locale, epoch, floor_since FROM conversation \
+                     WHERE floor <> 'assistant' AND floor = 'queued' AND floor_since <= $1 \
+                   UNION ALL \
+                   SELECT id, floor, locale, epoch, floor_since FROM conversation \
+                     WHERE floor <> 'assistant' AND floor = 'human' AND floor_since <= $2 \
+                   ORDER BY floor_since LIMIT $3";
+        let values = args![now - unclaimed, now - idle, i64::try_from(limit).unwrap_or(i64::MAX)];
+        let rows = self.main.read(sql, values).await?;
         let expired = |row: &Row| {
             Ok(ExpiredFloor {
                 conversation: ConversationId::from_uuid(row.get("id")?),
@@ -149,9 +163,13 @@ impl Store {
         let contact = self.contact_of(floor.conversation).await?;
         let key = self.contact_key(contact).await?;
         let mut tx = self.main.begin().await?;
-        let sql = "UPDATE conversation SET floor = 'assistant', floor_by = NULL, floor_until = NULL, epoch = epoch + 1, \
-                     position = position + 1 WHERE id = $1 AND epoch = $2 AND floor <> 'assistant' RETURNING position";
-        let Some(row) = tx.maybe(sql, args![floor.conversation.uuid(), floor.epoch]).await? else { return Ok(false) };
+        let sql = "UPDATE conversation SET floor = 'assistant', floor_by = NULL, floor_since = NULL, heard_at = NULL, \
+                     returned_at = $3, epoch = epoch + 1, position = position + 1 \
+                   WHERE id = $1 AND epoch = $2 AND floor <> 'assistant' RETURNING position";
+        let now = tx.now();
+        let values = args![floor.conversation.uuid(), floor.epoch, now];
+        let Some(row) = tx.maybe(sql, values).await? else { return Ok(false) };
+        handoff::close(&mut tx, floor.conversation, "expired").await?;
         queue(&mut tx, &key, floor.conversation, contact, row.get("position")?, word).await?;
         audit(&mut tx, "worker", "conversation.expire", &floor.conversation.to_string(), None).await?;
         tx.commit().await?;
@@ -217,19 +235,23 @@ impl Store {
     }
 
     /// Moves the floor to a person inside a transaction, and ends a hold, since it is theirs to look after now; the
-    /// new position.
+    /// new position. `spoke` when they have just said something to the customer.
     pub(super) async fn give_floor_to_person(
         &self,
         tx: &mut Tx,
         conversation: ConversationId,
         who: &str,
+        spoke: bool,
     ) -> Result<i64, StoreError> {
-        let sql = "UPDATE conversation SET floor = 'human', floor_by = $2, floor_until = $3, position = position + 1, \
-                     epoch = epoch + 1, send_next_at = NULL, held = FALSE, held_by = NULL \
-                   WHERE id = $1 RETURNING position";
-        let until = tx.now() + self.timing.floor_return;
-        let row = tx.maybe(sql, args![conversation.uuid(), who, until]).await?;
+        let sql = "UPDATE conversation SET floor = 'human', floor_by = $2, floor_since = $3, position = position + 1, \
+                     epoch = epoch + 1, send_next_at = NULL, held = FALSE, held_by = NULL, \
+                     heard_at = CASE WHEN $4 THEN $3 ELSE heard_at END \
+                   WHERE id = $1 RETURNING position, contact_id";
+        let now = tx.now();
+        let row = tx.maybe(sql, args![conversation.uuid(), who, now, spoke]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
+        let contact = ContactId::from_uuid(row.get("contact_id")?);
+        handoff::claim(tx, (conversation, contact), who, spoke).await?;
         supersede(tx, conversation).await?;
         row.get("position")
     }
@@ -266,7 +288,7 @@ pub(super) async fn supersede(tx: &mut Tx, conversation: ConversationId) -> Resu
     let sql = "UPDATE outbox SET state = CASE WHEN closed_at IS NULL THEN 'superseded' ELSE 'unknown' END, ended_at = $2 \
                WHERE conversation_id = $1 AND state = 'queued' AND author <> 'person' \
                  AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $1 \
-                             AND (c.floor = 'human' \
+                             AND ((c.floor = 'human' AND (outbox.author = 'assistant' OR c.epoch <> outbox.epoch)) \
                                   OR (outbox.author = 'assistant' \
                                       AND (c.floor <> 'assistant' OR c.epoch <> outbox.epoch)))) \
                RETURNING turn_id, dead_id, state";

@@ -4,10 +4,24 @@
 //! A hold begins in the commit that parks, and names its letter. It ends when that letter is replayed or discarded,
 //! when a person takes the floor, and when one gives the conversation back to the assistant.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use super::dead::NewDead;
 use super::sql::{Tx, args};
 use super::{Store, StoreError};
 use crate::domain::{ConversationId, DeadId};
+
+/// The classes after which a conversation is held, for the letters that the store itself writes: no turn and no sender
+/// is there to say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holds(Arc<RwLock<BTreeSet<&'static str>>>);
+
+impl Holds {
+    pub(super) fn after(&self, class: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(class)
+    }
+}
 
 /// Holds a conversation for the first of these letters. False: there was none to hold it for.
 pub(super) async fn hold(tx: &mut Tx, conversation: ConversationId, letters: &[NewDead]) -> Result<bool, StoreError> {
@@ -30,6 +44,17 @@ pub(super) async fn release(tx: &mut Tx, letter: DeadId) -> Result<u64, StoreErr
     tx.run(sql, args![letter.uuid()]).await
 }
 
+/// Lets the conversations that wait for one letter wait for another.
+pub(super) async fn pass_on(tx: &mut Tx, from: DeadId, to: DeadId) -> Result<(), StoreError> {
+    tx.run("UPDATE conversation SET held_by = $2 WHERE held_by = $1", args![from.uuid(), to.uuid()]).await.map(drop)
+}
+
+/// The letter that a conversation waits for.
+pub(super) async fn held_by(tx: &mut Tx, conversation: ConversationId) -> Result<Option<DeadId>, StoreError> {
+    let row = tx.maybe("SELECT held_by FROM conversation WHERE id = $1 AND held", args![conversation.uuid()]).await?;
+    Ok(row.map(|row| row.get::<Option<uuid::Uuid>>("held_by")).transpose()?.flatten().map(DeadId::from_uuid))
+}
+
 /// Lets a conversation go on, whatever it waits for. True: it was held.
 pub(super) async fn release_conversation(tx: &mut Tx, conversation: ConversationId) -> Result<bool, StoreError> {
     let sql = "UPDATE conversation SET held = FALSE, held_by = NULL WHERE id = $1 AND held";
@@ -37,6 +62,11 @@ pub(super) async fn release_conversation(tx: &mut Tx, conversation: Conversation
 }
 
 impl Store {
+    /// Says what the policy does: after letters of these classes their conversation waits for a person.
+    pub fn hold_after(&self, classes: impl IntoIterator<Item = &'static str>) {
+        *self.holds.0.write().unwrap_or_else(PoisonError::into_inner) = classes.into_iter().collect();
+    }
+
     /// How many conversations wait for a person to deal with a dead letter.
     ///
     /// # Errors

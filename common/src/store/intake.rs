@@ -172,7 +172,7 @@ impl Store {
         person: &Person,
     ) -> Result<Admitted, StoreError> {
         let conversation = self.conversation(&mut tx, admission.inbound, party, person).await?;
-        let position = self.give_floor_to_person(&mut tx, conversation, "echo").await?;
+        let position = self.give_floor_to_person(&mut tx, conversation, "echo", true).await?;
         let row = Row {
             person: Some(person),
             conversation: Some(conversation),

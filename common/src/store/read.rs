@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::intake::{party_context, party_of};
 use super::sql::{Row, args};
 use super::{Store, StoreError};
-use crate::domain::{ConversationId, DeadId, EventId, Floor, Line, Micros, Party, SendId, Status, TurnId};
+use crate::domain::{
+    ConversationId, DeadId, EventId, Floor, HandoffId, Line, Micros, Party, Priority, SendId, Sla, Status, TurnId,
+};
 
 /// A conversation in a list. Names nobody.
 #[derive(Clone, Debug, Serialize)]
@@ -16,10 +18,14 @@ pub struct ConversationSummary {
     pub source: String,
     /// Who holds the floor.
     pub floor: Floor,
-    /// Since when, or until when, in the holder's words.
+    /// Who took it, or asked for it.
     pub floor_by: Option<String>,
-    /// When it returns to the assistant.
-    pub floor_until: Option<Micros>,
+    /// Since when people have had it, or been called: renewed by each of their acts.
+    pub floor_since: Option<Micros>,
+    /// When they last gave it back to the assistant.
+    pub returned_at: Option<Micros>,
+    /// Whom it was called for, while it is not the assistant's.
+    pub handoff: Option<CalledHandoff>,
     /// Messages that await their turn.
     pub pending: i64,
     /// Messages ended so far.
@@ -34,6 +40,33 @@ pub struct ConversationSummary {
     pub held: bool,
     /// That dead letter.
     pub held_by: Option<DeadId>,
+}
+
+/// The open handoff of a conversation in a list. Names no customer.
+#[derive(Clone, Debug, Serialize)]
+pub struct CalledHandoff {
+    /// Its id.
+    pub id: HandoffId,
+    /// The rule that called.
+    pub rule: String,
+    /// The team called.
+    pub team: Option<String>,
+    /// How soon.
+    pub priority: Priority,
+    /// When it began.
+    pub opened_at: Micros,
+    /// By when the first answer is due.
+    pub due_at: Option<Micros>,
+    /// Where that time stands.
+    pub sla: Sla,
+    /// Whether it is unanswered and late.
+    pub overdue: bool,
+    /// Notices that arrived.
+    pub notices_accepted: i64,
+    /// Notices under way.
+    pub notices_open: i64,
+    /// Notices that did not arrive, for all we know.
+    pub notices_failed: i64,
 }
 
 /// An event of a conversation. Names nobody.
@@ -127,15 +160,22 @@ pub struct ConversationView {
 macro_rules! select_conversations {
     ($tail:literal) => {
         concat!(
-            "SELECT id, source, floor, floor_by, floor_until, tail, done, waiting_since, last_inbound_at, next_at, \
-               held, held_by, contact_id, party FROM conversation ",
+            "SELECT c.id, c.source, c.floor, c.floor_by, c.floor_since, c.returned_at, c.tail, c.done, c.waiting_since, \
+               c.last_inbound_at, c.next_at, c.held, c.held_by, c.contact_id, c.party, h.id AS handoff_id, h.rule, h.team, \
+               h.priority, h.opened_at, h.due_at, h.sla, h.first_answer_at, \
+               (SELECT count(*) FROM notice n WHERE n.handoff_id = h.id AND n.state = 'accepted') AS notices_accepted, \
+               (SELECT count(*) FROM notice n WHERE n.handoff_id = h.id AND n.state IN ('queued', 'sending')) \
+                 AS notices_open, \
+               (SELECT count(*) FROM notice n WHERE n.handoff_id = h.id AND n.state IN ('refused', 'unknown')) \
+                 AS notices_failed \
+             FROM conversation c LEFT JOIN handoff h ON h.conversation_id = c.id AND h.closed_at IS NULL ",
             $tail
         )
     };
 }
 
 impl Store {
-    /// Conversations, the most recently written-to first.
+    /// Conversations: those whose customers wait for a first answer that is overdue, then the most recently written-to.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -144,9 +184,15 @@ impl Store {
         floor: Option<Floor>,
         limit: i64,
     ) -> Result<Vec<ConversationSummary>, StoreError> {
-        let sql = select_conversations!("WHERE ($1 IS NULL OR floor = $1) ORDER BY last_inbound_at DESC, id LIMIT $2");
-        let rows = self.main.read(sql, args![floor.map(Floor::as_str), limit]).await?;
-        rows.iter().map(summary).collect()
+        let sql = select_conversations!(
+            "WHERE ($1 IS NULL OR c.floor = $1) \
+             ORDER BY CASE WHEN h.due_at < $3 AND h.first_answer_at IS NULL THEN 0 ELSE 1 END, \
+               CASE WHEN h.due_at < $3 AND h.first_answer_at IS NULL THEN h.due_at END, \
+               c.last_inbound_at DESC, c.id LIMIT $2"
+        );
+        let now = self.main.now().await?;
+        let rows = self.main.read(sql, args![floor.map(Floor::as_str), limit, now]).await?;
+        rows.iter().map(|row| summary(row, now)).collect()
     }
 
     /// One conversation, opened. `lines` at most.
@@ -154,13 +200,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Absent`], [`StoreError::Erased`], [`StoreError::Unavailable`].
     pub async fn conversation_view(&self, id: ConversationId, lines: usize) -> Result<ConversationView, StoreError> {
-        let row = self.main.read_maybe(select_conversations!("WHERE id = $1"), args![id.uuid()]).await?;
+        let row = self.main.read_maybe(select_conversations!("WHERE c.id = $1"), args![id.uuid()]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", id.to_string()))?;
         let key = self.contact_key(crate::domain::ContactId::from_uuid(row.get("contact_id")?)).await?;
         let party = key.open(&party_context(id), &row.get::<Vec<u8>>("party")?)?;
-        let said = self.lines(id, &key, lines, false).await?;
+        let mut said = self.lines(id, &key, lines, false).await?;
+        said.extend(self.stretches(id, i64::try_from(lines).unwrap_or(i64::MAX)).await?);
+        said.sort_by_key(|(position, _)| *position);
         Ok(ConversationView {
-            summary: summary(&row)?,
+            summary: summary(&row, self.main.now().await?)?,
             party: party_of(&party)?,
             lines: said.into_iter().map(|(_, line)| line).collect(),
             inbox: self.inbox_of(id).await?,
@@ -210,14 +258,16 @@ impl Store {
     }
 }
 
-fn summary(row: &Row) -> Result<ConversationSummary, StoreError> {
+fn summary(row: &Row, now: Micros) -> Result<ConversationSummary, StoreError> {
     let (tail, done): (i64, i64) = (row.get("tail")?, row.get("done")?);
     Ok(ConversationSummary {
         id: ConversationId::from_uuid(row.get("id")?),
         source: row.get("source")?,
         floor: row.word("floor")?,
         floor_by: row.get("floor_by")?,
-        floor_until: row.get("floor_until")?,
+        floor_since: row.get("floor_since")?,
+        returned_at: row.get("returned_at")?,
+        handoff: called(row, now)?,
         pending: tail - done,
         ended: done,
         waiting_since: row.get("waiting_since")?,
@@ -226,6 +276,25 @@ fn summary(row: &Row) -> Result<ConversationSummary, StoreError> {
         held: row.get("held")?,
         held_by: row.get::<Option<uuid::Uuid>>("held_by")?.map(DeadId::from_uuid),
     })
+}
+
+fn called(row: &Row, now: Micros) -> Result<Option<CalledHandoff>, StoreError> {
+    let Some(id) = row.get::<Option<uuid::Uuid>>("handoff_id")? else { return Ok(None) };
+    let due_at: Option<Micros> = row.get("due_at")?;
+    let answered = row.get::<Option<Micros>>("first_answer_at")?.is_some();
+    Ok(Some(CalledHandoff {
+        id: HandoffId::from_uuid(id),
+        rule: row.get("rule")?,
+        team: row.get("team")?,
+        priority: row.word("priority")?,
+        opened_at: row.get("opened_at")?,
+        due_at,
+        sla: row.word("sla")?,
+        overdue: !answered && due_at.is_some_and(|due| due < now),
+        notices_accepted: row.get("notices_accepted")?,
+        notices_open: row.get("notices_open")?,
+        notices_failed: row.get("notices_failed")?,
+    }))
 }
 
 fn inbox_view(row: &Row) -> Result<InboxView, StoreError> {

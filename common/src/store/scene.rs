@@ -4,8 +4,8 @@
 use super::dead::DeadLetter;
 use super::sql::args;
 use super::turn::content;
-use super::{Store, StoreError, attempts};
-use crate::domain::{AttemptId, ContactId, Content, ConversationId, EventId, Floor, Line, Micros, SourceName};
+use super::{PaidAnswer, Store, StoreError, attempts};
+use crate::domain::{ContactId, Content, ConversationId, EventId, Floor, Line, Micros, SourceName};
 use crate::seal::Keyring;
 
 /// A dead letter's place in its conversation, opened. Holds personal data.
@@ -35,6 +35,8 @@ pub struct SceneMessage {
     pub event_id: EventId,
     /// `dead`, or what it has come to since.
     pub state: String,
+    /// When the ingress had it.
+    pub received_at: Micros,
     /// What it said; `None` when it does not open.
     pub content: Option<Content>,
 }
@@ -50,14 +52,15 @@ impl Store {
         let row = self.main.read_maybe(sql, args![conversation.uuid()]).await?;
         let row = row.ok_or_else(|| StoreError::Absent("conversation", conversation.to_string()))?;
         let key = self.contact_key(ContactId::from_uuid(row.get("contact_id")?)).await?;
-        let sql = "SELECT id, state, body FROM inbox WHERE kind = 'message' \
+        let sql = "SELECT id, state, received_at, body FROM inbox WHERE kind = 'message' \
                      AND (id = $1 OR turn_id = (SELECT turn_id FROM outbox WHERE id = $2)) \
                    ORDER BY received_at, instance, sequence";
         let values = args![letter.event_id.map(EventId::uuid), letter.send_id.map(crate::domain::SendId::uuid)];
         let mut messages = Vec::new();
         for row in self.main.read(sql, values).await? {
             let event_id = EventId::from_uuid(row.get("id")?);
-            messages.push(SceneMessage { event_id, state: row.get("state")?, content: content(&row, &key, event_id)? });
+            let (state, received_at) = (row.get("state")?, row.get("received_at")?);
+            messages.push(SceneMessage { event_id, state, received_at, content: content(&row, &key, event_id)? });
         }
         let source: String = row.get("source")?;
         Ok(Some(Scene {
@@ -81,17 +84,23 @@ impl Store {
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
-    /// The newest answer that was ever paid for in this conversation for exactly this prompt.
+    /// The newest answer that was ever paid for in this conversation for exactly this prompt, by one of these models.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Sealed`].
-    pub async fn scene_answer(&self, scene: &Scene, model: &str, prompt: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT id, answer FROM attempt WHERE conversation_id = $1 AND prompt_hash = $2 AND model = $3 \
-                     AND state = 'answered' AND answer IS NOT NULL ORDER BY started_at DESC LIMIT 1";
-        let row = self.main.read_maybe(sql, args![scene.conversation.uuid(), prompt, model]).await?;
-        let Some(row) = row else { return Ok(None) };
-        let id = AttemptId::from_uuid(row.get("id")?);
-        let plain = scene.key.open(&attempts::context(id), &row.get::<Vec<u8>>("answer")?)?;
-        Ok(String::from_utf8(plain).ok())
+    pub async fn scene_answer(
+        &self,
+        scene: &Scene,
+        models: &[&str],
+        prompt: &str,
+    ) -> Result<Option<PaidAnswer>, StoreError> {
+        let sql = "SELECT id, model, answer FROM attempt WHERE conversation_id = $1 AND prompt_hash = $2 \
+                     AND state = 'answered' AND answer IS NOT NULL ORDER BY started_at DESC";
+        for row in self.main.read(sql, args![scene.conversation.uuid(), prompt]).await? {
+            if let Some(answer) = attempts::paid(&row, models, &scene.key)? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 }

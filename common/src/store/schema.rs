@@ -46,6 +46,30 @@ const STORE: &[Step] = &[
         include_str!("../../../migrations/store/sqlite/0004_recovery.sql"),
         include_str!("../../../migrations/store/postgres/0004_recovery.sql"),
     ),
+    (
+        5,
+        "handoff",
+        include_str!("../../../migrations/store/sqlite/0005_handoff.sql"),
+        include_str!("../../../migrations/store/postgres/0005_handoff.sql"),
+    ),
+    (
+        6,
+        "money",
+        include_str!("../../../migrations/store/sqlite/0006_money.sql"),
+        include_str!("../../../migrations/store/postgres/0006_money.sql"),
+    ),
+    (
+        7,
+        "answers",
+        include_str!("../../../migrations/store/sqlite/0007_answers.sql"),
+        include_str!("../../../migrations/store/postgres/0007_answers.sql"),
+    ),
+    (
+        8,
+        "trace",
+        include_str!("../../../migrations/store/sqlite/0008_trace.sql"),
+        include_str!("../../../migrations/store/postgres/0008_trace.sql"),
+    ),
 ];
 
 const KEYS: &[Step] = &[(

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::tap::{Passage, Passing, Tap};
 use crate::domain::Micros;
+use crate::metrics as names;
 
 /// The store's clock: the engine's own, or one that a test sets.
 #[derive(Clone, Debug, Default)]
@@ -259,7 +260,7 @@ impl Sql {
             Pool::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => Inner::Postgres(answered(pool.begin()).await?),
         };
-        let mut tx = Tx { inner, now: Micros(0), passage };
+        let mut tx = Tx { inner, now: Micros(0), passage, died: Vec::new() };
         tx.now = match (&self.clock, &self.pool, self.sampled.read()) {
             (Clock::Engine, Pool::Postgres(_), Some(now)) => now,
             (Clock::Engine, Pool::Postgres(_), None) => {
@@ -280,7 +281,7 @@ impl Sql {
                 Inner::Postgres(answered(begun).await?)
             }
         };
-        Ok(Tx { inner, now: self.now().await?, passage })
+        Ok(Tx { inner, now: self.now().await?, passage, died: Vec::new() })
     }
 
     /// Rows outside a transaction.
@@ -340,6 +341,7 @@ pub(super) struct Tx {
     inner: Inner,
     now: Micros,
     passage: Passage,
+    died: Vec<String>,
 }
 
 macro_rules! on_tx {
@@ -378,11 +380,19 @@ impl Tx {
         Ok(on_tx!(&mut self.inner, execute, sql, args)?)
     }
 
+    /// Counts a letter of this class, if and when the transaction commits.
+    pub(super) fn counts_as_dead(&mut self, class: &str) {
+        self.died.push(class.to_owned());
+    }
+
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             Inner::Sqlite(tx) => tx.commit().await,
             Inner::Postgres(tx) => answered(tx.commit()).await,
         };
+        for class in self.died.into_iter().filter(|_| committed.is_ok()) {
+            metrics::counter!(names::DEAD, "class" => class).increment(1);
+        }
         self.passage.end(committed.map_err(StoreError::from))
     }
 

@@ -2,8 +2,10 @@
 
 use super::claim::{Claimed, HandBack};
 use super::dead::{self, Born, NewDead};
+use super::handoff::{self, NewHandoff};
 use super::hold;
 use super::intake::inbox_context;
+use super::notes::{self, NewHit};
 use super::outbox::{self, NewSend, Place};
 use super::sql::{Row, Tx, args};
 use super::{Store, StoreError};
@@ -54,6 +56,10 @@ pub struct Commit<'a> {
     pub hold: bool,
     /// The floor it leaves; `None` keeps it.
     pub floor: Option<Floor>,
+    /// Whom it calls, where it queues the floor.
+    pub handoff: Option<&'a NewHandoff>,
+    /// Whether it tells a customer something who is with people, or is to be.
+    pub heard: bool,
     /// A constant word for the whole.
     pub outcome: &'static str,
     /// The policy's version.
@@ -68,6 +74,8 @@ pub struct Commit<'a> {
     pub trace: TraceContext,
     /// The decision path, JSON, to be sealed.
     pub path: &'a str,
+    /// What rules hit.
+    pub hits: &'a [NewHit],
 }
 
 /// What a commit left behind.
@@ -135,7 +143,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Erased`].
     pub async fn history(&self, claim: &Claimed, limit: usize) -> Result<Vec<Line>, StoreError> {
-        let lines = self.lines(claim.conversation, self.key_of(claim).await?, limit, true).await?;
+        let mut lines = self.lines(claim.conversation, self.key_of(claim).await?, limit, true).await?;
+        if claim.returned_at.is_some() {
+            lines.extend(self.stretches(claim.conversation, count(limit)).await?);
+            lines.sort_by_key(|(position, _)| *position);
+        }
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
@@ -147,16 +159,27 @@ impl Store {
         limit: usize,
         for_model: bool,
     ) -> Result<Vec<(Position, Line)>, StoreError> {
+        self.lines_before(conversation, key, limit, (for_model, i64::MAX)).await
+    }
+
+    /// As [`lines`](Self::lines), of those before a turn.
+    pub(super) async fn lines_before(
+        &self,
+        conversation: ConversationId,
+        key: &Keyring,
+        limit: usize,
+        (for_model, before): (bool, i64),
+    ) -> Result<Vec<(Position, Line)>, StoreError> {
         let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let said = "SELECT id, kind, body, position, received_at, accepted_at FROM inbox \
-                    WHERE conversation_id = $1 AND position IS NOT NULL AND kind IN ('message', 'echo') \
+                    WHERE conversation_id = $1 AND position < $4 AND kind IN ('message', 'echo') \
                       AND (NOT $3 OR state NOT IN ('blocked', 'dead', 'discarded', 'erased')) \
                     ORDER BY position DESC, received_at DESC, instance DESC, sequence DESC LIMIT $2";
         let sent = "SELECT id, author, body, position, ordinal, created_at FROM outbox \
-                    WHERE conversation_id = $1 AND (NOT $3 OR state NOT IN ('superseded', 'dead')) \
+                    WHERE conversation_id = $1 AND position < $4 AND (NOT $3 OR state NOT IN ('superseded', 'dead')) \
                     ORDER BY ordinal DESC LIMIT $2";
         let mut lines = Vec::new();
-        let values = args![conversation.uuid(), limit_rows, for_model];
+        let values = args![conversation.uuid(), limit_rows, for_model, before];
         // Oldest first, so that the stable sort keeps the order of messages that came in one request.
         for row in self.main.read(said, values).await?.iter().rev() {
             lines.extend(said_line(row, key)?);
@@ -193,6 +216,7 @@ impl Store {
             waiting_since = oldest_waits_since(&mut tx, commit.claim.conversation).await?;
         }
         insert_turn(&mut tx, &commit, position, key).await?;
+        notes::insert_hits(&mut tx, commit.turn, commit.hits).await?;
         let first = row.get::<i64>("sends")? - i64::try_from(commit.sends.len()).unwrap_or(0);
         for (ordinal, send) in (first + 1..).zip(commit.sends) {
             let place = Place {
@@ -207,6 +231,7 @@ impl Store {
             };
             outbox::insert(&mut tx, key, &place, send).await?;
         }
+        handoff::open(&mut tx, key, &commit).await?;
         self.bury_messages(&mut tx, &commit).await?;
         let held = commit.hold && hold::hold(&mut tx, commit.claim.conversation, commit.dead).await?;
         let now = tx.now();
@@ -240,9 +265,10 @@ impl Store {
                      lease_owner = CASE WHEN done + $5 = tail THEN NULL ELSE lease_owner END, \
                      lease_until = CASE WHEN done + $5 = tail THEN NULL ELSE $9 END, \
                      floor = COALESCE($10, floor), epoch = epoch + $11, \
-                     floor_by = COALESCE($12, floor_by), floor_until = COALESCE($13, floor_until) \
+                     floor_by = COALESCE($12, floor_by), floor_since = COALESCE($13, floor_since), \
+                     heard_at = COALESCE($15, heard_at) \
                    WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND done = $4 AND epoch = $14 \
-                   RETURNING tail, done, position, sends, floor, epoch, settle_at, one_by_one";
+                   RETURNING tail, done, position, sends, floor, epoch, settle_at, one_by_one, floor_since, heard_at";
         let claim = commit.claim;
         let now = tx.now();
         let moved = commit.floor.filter(|floor| *floor != claim.floor);
@@ -259,8 +285,9 @@ impl Store {
             moved.map(Floor::as_str),
             i64::from(moved.is_some()),
             moved.map(|_| "customer"),
-            moved.map(|_| now + self.timing.floor_return),
+            moved.map(|_| now),
             claim.epoch,
+            commit.heard.then_some(now),
         ];
         tx.maybe(sql, values).await
     }
@@ -282,6 +309,8 @@ fn still_held(row: &Row, claim: &Claimed, now: Micros, waiting_since: Micros) ->
         attempts: 0,
         one_by_one: row.get("one_by_one")?,
         waiting_since,
+        floor_since: row.get("floor_since")?,
+        heard_at: row.get("heard_at")?,
         at: now,
         ..claim.clone()
     };

@@ -2,7 +2,9 @@
 //!
 //! What people said is shown as its length. `--reveal` opens it, and the audit remembers who did.
 
+mod path;
 mod show;
+mod telling;
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +21,11 @@ use crate::{output, up};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Conversation {
-    /// List conversations, the most recently written-to first; names nobody
+    /// List conversations: overdue first answers first, then the most recently written-to; names nobody
     List(List),
     /// Show one: what was said, how each message ended, what was sent, and each turn's decisions
     Show(show::Show),
-    /// Take the floor: from this moment no answer of the assistant's begins
+    /// Take the floor: from this moment no answer of the assistant's begins. Prints the brief; the audit remembers
     Take(Take),
     /// Give the floor back to the assistant, and let a conversation go on that waits for a dead letter
     Return(Return),
@@ -89,7 +91,7 @@ impl Conversation {
 impl List {
     async fn run(&self, context: &Context) -> Answer {
         let found = context.store().await?.conversations(self.floor, self.limit).await?;
-        let rows: Vec<Value> = found.iter().map(show::summary).collect();
+        let rows: Vec<Value> = found.iter().map(telling::listed).collect();
         let columns = [
             ("conversation", "id"),
             ("floor", "state"),
@@ -99,6 +101,11 @@ impl List {
             ("ended", "ended"),
             ("waits since", "waiting_since"),
             ("held for", "held_by"),
+            ("team", "team"),
+            ("priority", "priority"),
+            ("answer due", "due_at"),
+            ("overdue", "overdue"),
+            ("told", "told"),
         ];
         context.output.list(&rows, &columns, "No conversation yet.");
         Ok(())
@@ -107,7 +114,8 @@ impl List {
 
 impl Take {
     async fn run(&self, context: &Context) -> Answer {
-        let store = context.store().await?;
+        let settings = context.settings()?;
+        let store = settings.open_store().await?;
         let who = self.actor.name();
         let taken = store.take(self.id, &who, self.why.as_deref()).await?;
         if !taken.begun.is_empty() {
@@ -115,13 +123,17 @@ impl Take {
             output::say(&text);
         }
         let open = wait_for_begun(&store, &taken.begun).await?;
+        let brief = telling::brief(&settings, &store, self.id, &who).await?;
         let value = json!({
             "id": self.id, "state": Floor::Human.as_str(), "by": who, "changed": taken.changed,
-            "begun": taken.begun, "still_sending": open,
+            "begun": taken.begun, "still_sending": open, "brief": brief,
         });
-        context.output.object(&value, || match taken.changed {
-            true => format!("{who} has the floor of {}; no answer of the assistant's begins from here.", self.id),
-            false => format!("A person had the floor of {} already; now it is {who}.", self.id),
+        context.output.object(&value, || {
+            let first = match taken.changed {
+                true => format!("{who} has the floor of {}; no answer of the assistant's begins from here.", self.id),
+                false => format!("A person had the floor of {} already; now it is {who}.", self.id),
+            };
+            [Some(first), brief].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
         });
         if open.is_empty() {
             return Ok(());

@@ -8,6 +8,7 @@ use common::domain::Micros;
 use common::store::Ledger;
 use serde_json::Value;
 
+use crate::commands::span::moment;
 use crate::context::Context;
 use crate::failure::{Answer, Failure};
 use crate::output;
@@ -19,7 +20,7 @@ const SAID: usize = 3;
 pub(crate) struct LedgerOf {
     /// Only what was accepted or committed since then: a moment (RFC 3339, such as 2026-01-31T00:00:00Z) or a span
     /// back from now (such as 90m, 24h or 7d)
-    #[arg(long, value_parser = since)]
+    #[arg(long, value_parser = moment)]
     since: Option<Micros>,
     /// Show the sums by day (UTC) or by source; JSON holds both always
     #[arg(long, value_enum)]
@@ -31,17 +32,6 @@ pub(crate) struct LedgerOf {
 pub(crate) enum By {
     Day,
     Source,
-}
-
-fn since(text: &str) -> Result<Micros, String> {
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(Micros(moment.as_microsecond()));
-    }
-    let expected = || "expected RFC 3339, such as 2026-01-31T00:00:00Z, or a span, such as 90m, 24h or 7d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| expected())?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
-    let back = std::time::Duration::try_from(span).map_err(|_| expected())?;
-    Ok(Micros::wall() - back)
 }
 
 impl LedgerOf {
@@ -71,21 +61,4 @@ fn value(ledger: &Ledger) -> Value {
 /// The ledger in one table and a verdict, for who has just asked for something else.
 pub(crate) fn words(ledger: &Ledger) -> String {
     words::told(ledger, None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_takes_a_moment_or_a_span_and_nothing_else() {
-        assert_eq!(since("2023-11-14T22:13:20Z"), Ok(Micros::from_seconds(1_700_000_000)));
-        for (span, seconds) in [("90m", 5_400), ("24h", 86_400), ("7d", 604_800)] {
-            let back = Micros::wall().since(since(span).unwrap()).as_secs();
-            assert!((seconds - 5..=seconds + 5).contains(&back), "{span}: {back}");
-        }
-        for bad in ["yesterday", "-1h", "12", ""] {
-            assert!(since(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Author, End, EventId, Floor, Speaker};
-use common::store::{Admitted, AttemptEnd, CommitOutcome};
+use common::store::{Admitted, CommitOutcome};
 
 use super::{ANNA, Shop, contract, text};
 
@@ -112,8 +112,9 @@ contract! {
         let commit = common::store::Commit {
             claim: &claim, turn: common::domain::TurnId::random(),
             ends: &[(event, End::Replied, None), (EventId::random(), End::Joined, None)],
-            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, outcome: "answered", policy: "v1",
-            model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]",
+            sends: &[shop.send(Author::Assistant, "x")], dead: &[], hold: false, floor: None, handoff: None,
+            heard: false, outcome: "answered", policy: "v1",
+            model: None, locale: None, started_at: claim.at, trace: common::trace::TraceContext::start(), path: "[]", hits: &[],
         };
         assert!(shop.store.commit(commit).await.is_err());
         assert_eq!(traces(&shop).await, [0; 4]);
@@ -207,13 +208,16 @@ contract! {
     async fn a_paid_answer_is_found_only_for_the_same_prompt_model_and_wait_by_a_later_claim(shop) {
         let (_, conversation) = shop.say(ANNA, "hello").await;
         let first = shop.claim_quiet(conversation).await;
-        let attempt = shop.store.begin_attempt(&first, "main", "p1").await.unwrap();
-        let paid = async |claim: &common::store::Claimed, model, prompt| shop.store.paid_answer(claim, model, prompt).await.unwrap();
+        let attempt = shop.attempt(&first, "main", "p1").await;
+        let paid = async |claim: &common::store::Claimed, model, prompt| {
+            let paid = shop.store.paid_answer(claim, &["spare", model], prompt).await.unwrap();
+            paid.map(|paid| (paid.model, paid.text))
+        };
         shop.pass(shop.timing.lease);
         let second = shop.claim(conversation).await.unwrap();
         assert_eq!(paid(&second, "main", "p1").await, None, "no answer yet");
-        shop.store.end_attempt(&first, attempt, AttemptEnd::Answered { text: "42", tokens: [Some(1); 3] }).await.unwrap();
-        assert_eq!(paid(&second, "main", "p1").await.as_deref(), Some("42"));
+        shop.attempt_answers(&first, attempt, "42").await;
+        assert_eq!(paid(&second, "main", "p1").await, Some(("main".to_owned(), "42".to_owned())));
         assert_eq!(paid(&second, "main", "p2").await, None);
         assert_eq!(paid(&second, "other", "p1").await, None);
         assert_eq!(paid(&first, "main", "p1").await, None, "its own claim knows already");

@@ -13,7 +13,7 @@ async fn state(shop: &Shop, id: DeadId) -> DeadState {
 async fn says(shop: &Shop, id: DeadId) -> Event {
     match shop.store.dead_body(&shop.store.dead_letter(id).await.unwrap()).await.unwrap() {
         DeadBody::Event(inbound) => inbound.event,
-        DeadBody::Send { .. } | DeadBody::Envelope(_) | DeadBody::Nothing => panic!("no event"),
+        DeadBody::Send { .. } | DeadBody::Envelope(_) | DeadBody::Nothing | DeadBody::Closed(_) => panic!("no event"),
     }
 }
 

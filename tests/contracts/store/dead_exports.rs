@@ -49,7 +49,7 @@ contract! {
             found.push(match store.dead_body(letter).await.unwrap() {
                 DeadBody::Event(inbound) => inbound.event,
                 DeadBody::Envelope(bytes) => text(std::str::from_utf8(&bytes).unwrap()),
-                DeadBody::Send { .. } | DeadBody::Nothing => panic!("no body"),
+                DeadBody::Send { .. } | DeadBody::Nothing | DeadBody::Closed(_) => panic!("no body"),
             });
             assert!(!store.dead_attempts(letter).await.unwrap().is_empty());
         }
@@ -116,5 +116,18 @@ contract! {
         let imported = store.import_dead(&export, "ops").await.unwrap();
         assert_eq!((imported.letters.len(), imported.erased), (0, 1));
         assert_eq!(other.number("SELECT count(*) FROM inbox").await, 0);
+    }
+
+    async fn a_letter_that_does_not_open_is_exported_without_its_body_and_says_why(shop) {
+        let (event, _, dead) = super::dead_replays::died(&shop, super::ANNA).await;
+        let (_, _, whole) = super::dead_replays::died(&shop, super::BORIS).await;
+        let noise = shop.bytes(b"noise");
+        shop.execute(format!("UPDATE inbox SET body = {noise} WHERE id = {}", shop.id(event.uuid()))).await;
+        let letter = shop.store.dead_letter(dead).await.unwrap();
+        let common::store::DeadBody::Closed(why) = shop.store.dead_body(&letter).await.unwrap() else { panic!("open") };
+        assert!(!why.is_empty());
+        let export = shop.store.export_dead(&DeadFilter::default(), true, "ops").await.unwrap();
+        let bodies: Vec<_> = export.letters.iter().map(|letter| (letter.id, letter.body.is_some())).collect();
+        assert_eq!(bodies, [(whole, true), (dead, false)]);
     }
 }

@@ -71,7 +71,7 @@ contract! {
     async fn a_refused_sends_tries_are_its_letters_history_and_the_prompt_is_named(shop) {
         let (event, conversation) = shop.say(ANNA, "hello").await;
         let claim = shop.claim_quiet(conversation).await;
-        shop.store.begin_attempt(&claim, "main", "abc123").await.unwrap();
+        shop.attempt(&claim, "main", "abc123").await;
         shop.reply_with(&claim, &[shop.send(Author::Assistant, "hi")]).await.unwrap();
         let sender = shop.sender(conversation).await;
         let send = shop.begin(&sender).await;

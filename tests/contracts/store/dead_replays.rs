@@ -387,4 +387,50 @@ contract! {
         shop.pass(Duration::from_secs(1));
         shop.assert_balanced().await;
     }
+
+    async fn whoever_joins_a_replay_with_another_note_is_refused_and_the_first_note_stands(shop) {
+        let (_, _, dead) = died(&shop, ANNA).await;
+        let filter = DeadFilter { class: Some("poison".into()), ..Default::default() };
+        let frozen = shop.store.freeze_replay(&filter, &wish(ReplayMode::Note)).await.unwrap();
+        assert!(shop.store.end_replay(frozen.id, ReplayState::Halted, "ops").await.unwrap());
+        let before = everything(&shop).await;
+        let other = NewReplay { note: Some("wrote them a letter".into()), ..wish(ReplayMode::Note) };
+        for filter in [&filter, &DeadFilter::of([dead])] {
+            let refused = shop.store.freeze_replay(filter, &other).await.unwrap_err().to_string();
+            assert!(refused.contains("another note") && refused.contains(&frozen.id.to_string()), "{refused}");
+        }
+        assert_eq!(everything(&shop).await, before);
+        shop.store.resume_replay(frozen.id, "ops", "go on").await.unwrap();
+        assert_eq!(dispatched(&shop, frozen.id).await, [dead]);
+        assert_eq!(shop.store.dead_note(dead).await.unwrap().as_deref(), Some("called them instead"));
+        assert!(shop.store.end_replay(frozen.id, ReplayState::Done, "ops").await.unwrap());
+        assert!(matches!(shop.store.resume_replay(frozen.id, "ops", "go on").await, Err(StoreError::Refused(_))));
+    }
+
+    async fn a_selection_is_frozen_in_few_statements_and_in_order_and_one_too_large_is_refused(shop) {
+        let mut died_in_order = Vec::new();
+        for _ in 0..37 {
+            died_in_order.push(died(&shop, ANNA).await.2);
+            shop.pass(Duration::from_secs(1));
+        }
+        let frozen = freeze(&shop, &DeadFilter::default()).await;
+        let items = shop.store.replay_items(frozen.id, 0, 100).await.unwrap();
+        assert_eq!(items.iter().map(|item| item.dead).collect::<Vec<_>>(), died_in_order);
+        assert_eq!(items.iter().map(|item| item.ordinal).collect::<Vec<_>>(), (1..=37).collect::<Vec<_>>());
+        assert!(shop.store.end_replay(frozen.id, ReplayState::Cancelled, "ops").await.unwrap());
+        let id = if shop.folder().is_some() { "randomblob(16)" } else { "gen_random_uuid()" };
+        shop.execute(format!(
+            "INSERT INTO dead (id, source, stage, class, error, fingerprint, attempts, policy, build, state, created_at, \
+               updated_at, cause, tags) \
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) \
+             SELECT {id}, source, stage, class, error, fingerprint, attempts, policy, build, state, created_at, updated_at, \
+               cause, tags FROM n, (SELECT * FROM dead LIMIT 1) d"
+        ))
+        .await;
+        let before = everything(&shop).await;
+        let refused = shop.store.freeze_replay(&DeadFilter::default(), &wish(ReplayMode::Regenerate)).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("100037 letters match") && refused.contains("narrow"), "{refused}");
+        assert_eq!(everything(&shop).await, before);
+    }
 }

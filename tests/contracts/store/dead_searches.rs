@@ -157,4 +157,23 @@ contract! {
         let groups = shop.store.dead_groups(&by_source, None).await.unwrap();
         assert_eq!((groups.len(), groups[0].count, groups[0].new), (1, 1, false));
     }
+
+    async fn whoever_looks_into_letters_leaves_behind_which_and_sees_none_that_died_since(shop) {
+        let one = died(&shop, "shop", ANNA, "poison", "cannot be answered").await;
+        let two = died(&shop, "shop", BORIS, "poison", "cannot be answered").await;
+        let filter = DeadFilter { class: Some("poison".into()), ..Default::default() };
+        let looked = shop.store.audit_looked("ops", "dead.reveal", &filter, "rehearsed").await.unwrap();
+        died(&shop, "shop", ANNA, "poison", "cannot be answered").await;
+        let seen: Vec<_> = shop.store.dead_letters(&looked).await.unwrap().iter().map(|letter| letter.id).collect();
+        assert_eq!(seen, [two, one]);
+        let hash = common::digest::hex_digest(format!("{two}\n{one}\n").as_bytes(), 64);
+        shop.store.export_dead(&looked, true, "ops").await.unwrap();
+        for action in ["dead.reveal", "dead.export.reveal"] {
+            let remembered = format!(
+                "SELECT count(*) FROM audit WHERE action = '{action}' AND who = 'ops' AND target LIKE '%2 letters%{hash}%' \
+                   AND target LIKE '%\"class\":\"poison\"%' AND target LIKE '%ids {two} {one}'"
+            );
+            assert_eq!(shop.number(&remembered).await, 1, "{action}");
+        }
+    }
 }

@@ -4,9 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{Author, End, Floor};
-use common::store::{Begun, Finished, NextSend};
+use common::store::{Begun, ExpiredFloor, Finished, NextSend};
 
-use super::{ANNA, SENDING, contract};
+use super::{ANNA, SENDING, Shop, contract};
+
+impl Shop {
+    /// Floors that people have kept, or not come for, as long as the deployment's timing lets them.
+    pub(super) async fn expired_floors(&self) -> Vec<ExpiredFloor> {
+        let within = self.timing.floor_return;
+        self.store.expired_floors(within, within, 10).await.unwrap()
+    }
+}
 
 contract! {
     async fn a_take_over_supersedes_what_is_unsent_and_names_what_had_begun(shop) {
@@ -132,9 +140,9 @@ contract! {
                 shop.store.take(conversation, "ops", None).await.unwrap();
             }
             shop.pass(shop.timing.floor_return - Duration::from_micros(1));
-            assert!(shop.store.expired_floors(10).await.unwrap().is_empty());
+            assert!(shop.expired_floors().await.is_empty());
             shop.pass(Duration::from_micros(1));
-            let expired = shop.store.expired_floors(10).await.unwrap();
+            let expired = shop.expired_floors().await;
             assert_eq!((expired.len(), expired[0].unclaimed), (1, !came));
             let word = shop.send(Author::Policy, "I am back");
             let words = if came { Vec::new() } else { vec![word.clone()] };
@@ -149,7 +157,7 @@ contract! {
         let (_, conversation) = shop.say(ANNA, "hello").await;
         shop.store.take(conversation, "ops", None).await.unwrap();
         shop.pass(shop.timing.floor_return);
-        let expired = shop.store.expired_floors(10).await.unwrap();
+        let expired = shop.expired_floors().await;
         shop.store.person_reply(conversation, "ops", &[shop.send(Author::Person, "still here")]).await.unwrap();
         assert!(!shop.store.expire_floor(&expired[0], &[]).await.unwrap());
         assert_eq!(shop.floor(conversation).await, Floor::Human);

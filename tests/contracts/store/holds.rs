@@ -130,4 +130,22 @@ contract! {
         assert_eq!(shop.deliver(conversation).await, [send]);
         assert!(!shop.store.wake_delivery(conversation, at).await.unwrap());
     }
+
+    async fn a_send_that_never_arrived_or_cannot_be_read_holds_where_policy_says_so(shop) {
+        for (class, holds) in [("undelivered", false), ("undelivered", true), ("poison", true)] {
+            shop.store.hold_after(holds.then_some(class));
+            let (_, conversation, send) = shop.answered(ANNA).await;
+            if class == "poison" {
+                let bytes = shop.bytes(b"noise");
+                shop.execute(format!("UPDATE outbox SET body = {bytes} WHERE id = {}", shop.id(send.uuid()))).await;
+            }
+            shop.deliver(conversation).await;
+            shop.admit(&shop.status(Some(send), "wamid.other", common::domain::Status::Failed)).await;
+            let letter = shop.store.dead_letters(&common::store::DeadFilter::default()).await.unwrap().remove(0);
+            assert_eq!(letter.class, class);
+            let held = format!("SELECT count(*) FROM conversation WHERE held AND held_by = {}", shop.id(letter.id.uuid()));
+            assert_eq!(shop.number(&held).await, i64::from(holds), "{class}");
+            shop.store.discard_dead(&[letter.id], "ops", "seen").await.unwrap();
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use common::config::StoreUrl;
 use common::domain::{Author, Event};
-use common::store::AttemptEnd;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{ANNA, BORIS, Shop, accepted, contract};
@@ -57,12 +56,17 @@ contract! {
     async fn no_text_address_or_provider_id_lies_in_clear(shop) {
         let (_, conversation) = shop.say(ANNA, SECRET).await;
         let claim = shop.claim_quiet(conversation).await;
-        let attempt = shop.store.begin_attempt(&claim, "main", "hash").await.unwrap();
-        shop.store.end_attempt(&claim, attempt, AttemptEnd::Answered { text: SECRET, tokens: [None; 3] }).await.unwrap();
+        let attempt = shop.attempt(&claim, "main", "hash").await;
+        shop.attempt_answers(&claim, attempt, SECRET).await;
+        shop.store.save_answer(SECRET, SECRET, std::time::Duration::from_secs(60), 10).await.unwrap();
         shop.reply_with(&claim, &[shop.send(Author::Assistant, SECRET)]).await.unwrap();
         let sender = shop.sender(conversation).await;
         let id = shop.begin(&sender).await;
         shop.finish(&sender, id, accepted(&format!("wamid.{ANNA}"))).await;
+        let mut handoff = super::handoffs::handoff(&shop, &["chat"]);
+        handoff.notices[0].body = SECRET.to_owned();
+        handoff.call.evidence[0].reason = SECRET.to_owned();
+        shop.call(BORIS, &handoff).await;
         shop.admit(&shop.status(None, &format!("wamid.{BORIS}"), common::domain::Status::Sent)).await;
         let unparsed = Event::Unparsed { problem: "not JSON".into(), raw: SECRET.as_bytes().to_vec() };
         shop.admit(&shop.arrival_by("shop", None, unparsed)).await;

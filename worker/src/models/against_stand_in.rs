@@ -12,10 +12,13 @@ const LONG: Duration = Duration::from_secs(30);
 fn config(protocol: Protocol, base_url: &str) -> ModelConfig {
     ModelConfig {
         name: "main".to_owned(),
+        provider: "stand-in".to_owned(),
         protocol,
         base_url: Some(Url::parse(base_url).unwrap()),
         api_key: Some(Secret::new("key-of-the-test")),
         model: "small".to_owned(),
+        prices: None,
+        context_tokens: None,
     }
 }
 

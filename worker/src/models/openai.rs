@@ -31,6 +31,10 @@ impl OpenAi {
         messages.extend(alternating(prompt).iter().map(|message| json!(message)));
         let mut body = json!({ "model": self.endpoint.model, "messages": messages, "stream": false });
         body[self.limit_key] = json!(prompt.max_output_tokens());
+        if let Some(schema) = prompt.schema() {
+            let named = json!({ "name": "answer", "strict": true, "schema": schema });
+            body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
+        }
         body.to_string()
     }
 }

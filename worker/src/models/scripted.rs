@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Model, ModelError};
 use crate::pipeline::prompt::{Prompt, PromptLine, Role};
@@ -62,6 +63,15 @@ fn reply(language: Language, count: usize) -> String {
     format!("[scripted stand-in] {said} {advice}")
 }
 
+/// The reply in the form that was asked for; whatever else that has is null.
+fn in_form(said: &str, schema: &Value) -> String {
+    let keys = schema["properties"].as_object().into_iter().flat_map(|keys| keys.keys());
+    let mut object: Map<String, Value> = keys.map(|key| (key.clone(), Value::Null)).collect();
+    object.insert("reply".to_owned(), json!(said));
+    object.insert("handoff".to_owned(), json!(false));
+    Value::Object(object).to_string()
+}
+
 #[async_trait]
 impl Model for Scripted {
     fn name(&self) -> &str {
@@ -71,7 +81,8 @@ impl Model for Scripted {
     async fn complete(&self, prompt: &Prompt, _deadline: Duration) -> Result<Answer, ModelError> {
         let unanswered = prompt.lines().iter().rev().take_while(|line| line.role() == Role::Customer);
         let texts: Vec<&str> = unanswered.map(PromptLine::text).collect();
-        let text = reply(language(&texts.join(" ")), texts.len().max(1));
+        let said = reply(language(&texts.join(" ")), texts.len().max(1));
+        let text = prompt.schema().map_or_else(|| said.clone(), |schema| in_form(&said, schema));
         Ok(Answer { text, tokens_in: None, tokens_out: None, tokens_cached: None, cut: false })
     }
 }

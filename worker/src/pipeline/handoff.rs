@@ -2,7 +2,7 @@
 //!
 //! | the burst | who answers | what is said | ends |
 //! |---|---|---|---|
-//! | the floor is a person's, or one was asked for before | the person | nothing: it was said when they were asked | all `handed_off` |
+//! | the floor is a person's, or one was asked for before | the person | now and then a courtesy ([`Plan::courteous`]) | all `handed_off` |
 //! | any message hands off | a person, from now on | one text | all `handed_off`: the person sees them all |
 //! | nothing for the model | the policy | a text for what was blocked, one for what is unreadable | `blocked`; `replied`, `joined` |
 //! | otherwise | the assistant | one answer, then the same texts in the same send | `blocked`; `replied`, `joined` |
@@ -10,7 +10,9 @@
 //! Of the messages that are answered, the newest is `replied` and the others are `joined` to it. A blocked message is
 //! `blocked` whatever becomes of its neighbours, unless a person takes them all.
 
-use common::domain::{End, EventId, Floor};
+use std::time::Duration;
+
+use common::domain::{Call, End, EventId, Evidence, Floor};
 
 use super::guardrails::{Outcome, Reading, Screened};
 use crate::policy::Notice;
@@ -32,13 +34,8 @@ pub enum Route {
     /// The plan's notices are the whole answer.
     Policy,
     /// A person is called: the floor becomes `queued`.
-    Queue {
-        /// The rule that decided.
-        rule: String,
-        /// Whether the customer asked.
-        asked: bool,
-    },
-    /// A person is there or called already; nothing is said.
+    Queue(Call),
+    /// A person is there or called already.
     Person,
 }
 
@@ -58,6 +55,7 @@ pub struct Plan {
     notices: Vec<Notice>,
     locale: String,
     fates: Vec<(EventId, Fate)>,
+    defer: Option<Duration>,
 }
 
 impl Plan {
@@ -71,6 +69,12 @@ impl Plan {
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// For how long it is better put off: a plan that hands off never is.
+    #[must_use]
+    pub const fn defer(&self) -> Option<Duration> {
+        self.defer
     }
 
     /// The reply's locale.
@@ -93,23 +97,43 @@ impl Plan {
         self.fates.iter().enumerate().map(|(at, (event_id, fate))| (*event_id, end(at, *fate))).collect()
     }
 
-    /// The plan after its draft was refused: what it would have answered is blocked, and the policy says so.
+    /// The plan after its draft was refused: what it would have answered is blocked, and the policy says `said`.
     #[must_use]
-    pub fn refused(mut self) -> Self {
+    pub fn refused(mut self, said: Notice) -> Self {
         for (_, fate) in self.fates.iter_mut().filter(|(_, fate)| *fate == Fate::Question) {
             *fate = Fate::Blocked;
         }
         self.route = Route::Policy;
-        self.notices = notices(&self.fates, unreadable(&self.notices));
+        let media = unreadable(&self.notices);
+        let mut stops: Vec<Notice> =
+            self.notices.into_iter().filter(|notice| !matches!(notice, Notice::Unreadable(_))).collect();
+        stops.push(said);
+        self.notices = notices(stops, media);
+        self
+    }
+
+    /// As [`handed_over`](Self::handed_over), where the customer is told first that there is no answer.
+    #[must_use]
+    pub fn failed_over(self, call: Call) -> Self {
+        let mut plan = self.handed_over(call);
+        plan.notices.insert(0, Notice::Failure);
+        plan
+    }
+
+    /// The plan with a word to a customer who writes while people have the conversation, and has not heard one lately.
+    #[must_use]
+    pub fn courteous(mut self) -> Self {
+        if self.route == Route::Person {
+            self.notices = vec![Notice::Courtesy];
+        }
         self
     }
 
     /// The plan after something else than a message decided that a person must answer.
     #[must_use]
-    pub fn handed_over(self, rule: &str) -> Self {
+    pub fn handed_over(self, call: Call) -> Self {
         let fates = self.fates.into_iter().map(|(event_id, _)| (event_id, Fate::HandedOff)).collect();
-        let route = Route::Queue { rule: rule.to_owned(), asked: false };
-        Self { route, notices: vec![Notice::HandedOff], locale: self.locale, fates }
+        Self { route: Route::Queue(call), notices: vec![Notice::HandedOff], locale: self.locale, fates, defer: None }
     }
 }
 
@@ -120,7 +144,7 @@ pub fn route(floor: Floor, pending: &[Pending], locale: &str) -> Plan {
     match floor {
         Floor::Queued | Floor::Human => to_person(Route::Person, Vec::new(), pending, locale),
         Floor::Assistant => match handoff(pending) {
-            Some(route) => to_person(route, vec![Notice::HandedOff], pending, locale),
+            Some((route, notice)) => to_person(route, vec![notice], pending, locale),
             None => to_assistant(pending, locale),
         },
     }
@@ -133,31 +157,35 @@ fn locale_of(pending: &Pending) -> Option<&str> {
     }
 }
 
-fn outcome(pending: &Pending) -> Option<&Outcome> {
-    match &pending.reading {
-        Reading::Text(screening) => Some(&screening.outcome),
+/// The handoff to name, and what is said: one that was asked for before any other, then the most urgent one, then the
+/// first. Whatever else would have called speaks for it too.
+fn handoff(pending: &[Pending]) -> Option<(Route, Notice)> {
+    let found = pending.iter().filter_map(|message| match &message.reading {
+        Reading::Text(screening) => match &screening.outcome {
+            Outcome::Handoff(call) => Some((message.event_id, call, &screening.notice)),
+            Outcome::Pass(_) | Outcome::Block { .. } => None,
+        },
         Reading::Unreadable(_) => None,
-    }
-}
-
-/// The handoff to name: one that was asked for before any other.
-fn handoff(pending: &[Pending]) -> Option<Route> {
-    let found = pending.iter().filter_map(outcome).filter_map(|outcome| match outcome {
-        Outcome::Handoff { rule, asked } => Some((rule, *asked)),
-        Outcome::Pass(_) | Outcome::Block { .. } => None,
     });
-    let (rule, asked) = found.reduce(|first, next| if next.1 && !first.1 { next } else { first })?;
-    Some(Route::Queue { rule: rule.clone(), asked })
+    let mut calls: Vec<_> = found.collect();
+    // Stable, so that the first of equals stays first.
+    calls.sort_by_key(|(_, call, _)| std::cmp::Reverse((call.asked, call.priority)));
+    let (_, call, notice) = calls.first()?;
+    let of = |(event, call, _): &(EventId, &Call, &Notice)| {
+        let event = *event;
+        call.evidence.clone().into_iter().map(move |evidence| Evidence { event: Some(event), ..evidence })
+    };
+    let evidence = calls.iter().flat_map(of).collect();
+    Some((Route::Queue(Call { evidence, ..(*call).clone() }), (*notice).clone()))
 }
 
 fn to_person(route: Route, notices: Vec<Notice>, pending: &[Pending], locale: String) -> Plan {
     let fates = pending.iter().map(|message| (message.event_id, Fate::HandedOff)).collect();
-    Plan { route, notices, locale, fates }
+    Plan { route, notices, locale, fates, defer: None }
 }
 
 fn to_assistant(pending: &[Pending], locale: String) -> Plan {
-    let mut questions = Vec::new();
-    let mut media = Vec::new();
+    let (mut questions, mut media, mut stops) = (Vec::new(), Vec::new(), Vec::new());
     let mut fates = Vec::with_capacity(pending.len());
     for message in pending {
         let fate = match &message.reading {
@@ -170,26 +198,47 @@ fn to_assistant(pending: &[Pending], locale: String) -> Plan {
                     questions.push(screened.clone());
                     Fate::Question
                 }
-                Outcome::Block { .. } => Fate::Blocked,
-                Outcome::Handoff { .. } => Fate::HandedOff,
+                Outcome::Block { .. } => {
+                    stops.push(screening.notice.clone());
+                    Fate::Blocked
+                }
+                Outcome::Handoff(_) => Fate::HandedOff,
             },
         };
         fates.push((message.event_id, fate));
     }
+    let defer = pending.iter().filter_map(|message| match &message.reading {
+        Reading::Text(screening) => screening.defer,
+        Reading::Unreadable(_) => None,
+    });
+    let defer = defer.max();
     let route = if questions.is_empty() { Route::Policy } else { Route::Assistant(questions) };
-    Plan { route, notices: notices(&fates, media), locale, fates }
+    Plan { route, notices: notices(stops, media), locale, fates, defer }
 }
 
-fn notices(fates: &[(EventId, Fate)], media: Vec<String>) -> Vec<Notice> {
-    let blocked = fates.iter().any(|(_, fate)| *fate == Fate::Blocked).then_some(Notice::Blocked);
+/// Each text once, in the order of what it answers.
+fn notices(stops: Vec<Notice>, media: Vec<String>) -> Vec<Notice> {
     let unreadable = (!media.is_empty()).then_some(Notice::Unreadable(media));
-    blocked.into_iter().chain(unreadable).collect()
+    let mut notices: Vec<Notice> = Vec::new();
+    for notice in stops.into_iter().chain(unreadable) {
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    notices
 }
 
 fn unreadable(notices: &[Notice]) -> Vec<String> {
     let media = |notice: &Notice| match notice {
         Notice::Unreadable(media) => Some(media.clone()),
-        Notice::Blocked | Notice::HandedOff | Notice::Failure | Notice::Holding | Notice::Returned => None,
+        Notice::Blocked
+        | Notice::Stopped(_)
+        | Notice::Closed { .. }
+        | Notice::HandedOff
+        | Notice::Failure
+        | Notice::Holding
+        | Notice::Returned
+        | Notice::Courtesy => None,
     };
     notices.iter().find_map(media).unwrap_or_default()
 }
@@ -201,7 +250,7 @@ mod tests {
     use common::domain::{Content, SourceName};
 
     use super::*;
-    use crate::pipeline::guardrails::Guardrails;
+    use crate::pipeline::guardrails::{Guardrails, Talk};
     use crate::policy::Policy;
 
     const ASK: &str = "What are your opening hours?";
@@ -219,8 +268,8 @@ mod tests {
     fn plan(floor: Floor, messages: &[&str]) -> Plan {
         let guardrails = Guardrails::new(Arc::new(Policy::starter().unwrap())).unwrap();
         let read = |text: &str| match text {
-            PHOTO => guardrails.read(&Content::Unreadable("image".into())),
-            text => guardrails.read(&Content::Text(text.into())),
+            PHOTO => guardrails.read(&Content::Unreadable("image".into()), &mut Talk::default()),
+            text => guardrails.read(&Content::Text(text.into()), &mut Talk::default()),
         };
         let pending: Vec<_> = messages
             .iter()
@@ -286,9 +335,32 @@ mod tests {
             [vec![PERSON], vec![ASK, PERSON], vec![PERSON, ASK], vec![BAD, PERSON, PHOTO], vec![PERSON, PERSON]]
         {
             let plan = plan(Floor::Assistant, &burst);
-            assert_eq!(plan.route(), &Route::Queue { rule: "asks-for-a-person".into(), asked: true });
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}: {:?}", plan.route()) };
+            assert_eq!((call.rule.as_str(), call.asked), ("asks-for-a-person", true), "{burst:?}");
+            let asks = burst.iter().position(|text| *text == PERSON).unwrap();
+            let first = Evidence { event: Some(event(asks)), rule: call.rule.clone(), reason: "asked".into() };
+            assert_eq!(call.evidence.first(), Some(&first), "{burst:?}");
             assert_eq!(plan.notices(), [Notice::HandedOff], "{burst:?}");
             assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_calls_the_asked_one_counts_then_the_most_urgent_then_the_first_and_all_of_them_speak() {
+        const ANGRY: &str = "THIS IS RIDICULOUS!!!";
+        const URGENT: &str = "it is urgent";
+        for (burst, rule) in [
+            ([ANGRY, URGENT, ASK], "urgent"),
+            ([URGENT, ANGRY, ASK], "urgent"),
+            ([URGENT, ANGRY, PERSON], "asks-for-a-person"),
+            ([ANGRY, "I want my money back", ASK], "angry"),
+            (["I want my money back", ANGRY, ASK], "complaint"),
+        ] {
+            let plan = plan(Floor::Assistant, &burst);
+            let Route::Queue(call) = plan.route() else { panic!("{burst:?}") };
+            assert_eq!((call.rule.as_str(), call.evidence[0].rule.as_str()), (rule, rule), "{burst:?}");
+            let calls = burst.iter().filter(|text| **text != ASK).count();
+            assert_eq!(call.evidence.len(), calls, "{burst:?}: {:?}", call.evidence);
         }
     }
 
@@ -300,6 +372,16 @@ mod tests {
                 assert_eq!((plan.route(), plan.notices()), (&Route::Person, &[][..]), "{burst:?}");
                 assert!(ends(&plan).iter().all(|end| *end == End::HandedOff), "{burst:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_courtesy_is_a_word_of_the_policys_to_whoever_is_with_people_and_to_nobody_else() {
+        let with_people = plan(Floor::Human, &[ASK, MORE]).courteous();
+        assert_eq!((with_people.route(), with_people.notices()), (&Route::Person, &[Notice::Courtesy][..]));
+        assert_eq!(ends(&with_people), [End::HandedOff; 2]);
+        for floor_of_the_assistants in [plan(Floor::Assistant, &[ASK]), plan(Floor::Assistant, &[PERSON])] {
+            assert_eq!(floor_of_the_assistants.clone().courteous(), floor_of_the_assistants);
         }
     }
 
@@ -317,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_refused_draft_blocks_what_it_answered_and_keeps_what_the_policy_answers() {
-        let plan = plan(Floor::Assistant, &[ASK, PHOTO, MORE]).refused();
+        let plan = plan(Floor::Assistant, &[ASK, PHOTO, MORE]).refused(Notice::Blocked);
         assert_eq!(plan.route(), &Route::Policy);
         assert_eq!(plan.notices(), [Notice::Blocked, photos(1)]);
         assert_eq!(ends(&plan), [End::Blocked, End::Replied, End::Blocked]);
@@ -325,8 +407,8 @@ mod tests {
 
     #[test]
     fn a_plan_handed_over_ends_as_one_that_hands_off() {
-        let plan = plan(Floor::Assistant, &[ASK, BAD]).handed_over("budget");
-        assert_eq!(plan.route(), &Route::Queue { rule: "budget".into(), asked: false });
+        let plan = plan(Floor::Assistant, &[ASK, BAD]).handed_over(Call::because("budget"));
+        assert_eq!(plan.route(), &Route::Queue(Call::because("budget")));
         assert_eq!((plan.notices(), ends(&plan)), (&[Notice::HandedOff][..], vec![End::HandedOff; 2]));
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::models::{Answer, Model, ModelError};
 use crate::pipeline::prompt::Prompt;
+use crate::pipeline::structured::{self, Structured};
+use crate::policy::{AnswerForm, AnswerFormat};
 
 /// What a model wrote, not yet approved. Made only here, and only from a model's answer (P5).
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +25,24 @@ impl Draft {
         }
     }
 
+    /// The draft of an answer that must have a form; nothing is repaired here.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] for an answer that says nothing, or has not its form.
+    pub fn in_form(answer: &Answer, form: &AnswerForm) -> Result<Self, ModelError> {
+        if form.format == AnswerFormat::Text {
+            return Self::from_answer(answer);
+        }
+        let read = structured::read(&answer.text, form);
+        read.map(|said| Self::from_structured(&said)).map_err(|_| ModelError::Malformed("it has not its form"))
+    }
+
+    /// The reply within an answer that has a form.
+    #[must_use]
+    pub fn from_structured(answer: &Structured) -> Self {
+        Self { text: answer.reply.clone() }
+    }
+
     /// What the model wrote.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -38,7 +58,7 @@ impl std::fmt::Debug for Draft {
 }
 
 /// Calls the model once. The answer comes back as it is, so that it is stored, tokens and all, before a [`Draft`] is
-/// made of it; only one that the token limit cut off ends with its last whole sentence, since what is stored may be
+/// made of it; only a text that the token limit cut off ends with its last whole sentence, since what is stored may be
 /// used by somebody who no longer knows that.
 ///
 /// # Errors
@@ -46,7 +66,8 @@ impl std::fmt::Debug for Draft {
 pub async fn ask(model: &dyn Model, prompt: &Prompt, deadline: Duration) -> Result<Answer, ModelError> {
     let answer = tokio::time::timeout(deadline, model.complete(prompt, deadline)).await;
     let answer = answer.map_err(|_| ModelError::TimedOut)??;
-    if !answer.cut {
+    // Half an object is none, and nothing of it is used: what reads it says so.
+    if !answer.cut || prompt.schema().is_some() {
         return Ok(answer);
     }
     match whole_sentences(&answer.text) {

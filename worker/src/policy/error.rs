@@ -42,14 +42,33 @@ impl<'a> Problems<'a> {
     }
 
     pub(super) fn at(&mut self, span: &Range<usize>, reason: impl Into<String>) {
-        let before = self.source.as_bytes().get(..span.start).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = self.line(span);
         self.found.push(PolicyProblem { line, reason: reason.into() });
+    }
+
+    /// The line that a span begins in.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.source.as_bytes().get(..span.start).unwrap_or_default();
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// As [`at`](Self::at), where a text stands in or behind a span.
+    pub(super) fn near(&mut self, span: &Range<usize>, text: &str, reason: impl Into<String>) {
+        let found = self.source.get(span.start..).and_then(|rest| rest.find(text));
+        let start = span.start + found.unwrap_or(0);
+        self.at(&(start..start), reason);
     }
 
     pub(super) fn toml(&mut self, error: &toml::de::Error, otherwise: &Range<usize>) {
         let span = error.span().filter(|span| span.end > 0).unwrap_or_else(|| otherwise.clone());
         self.at(&span, error.message().lines().collect::<Vec<_>>().join("; "));
+    }
+
+    /// What was found in another file, told where this one names it.
+    pub(super) fn within(&mut self, span: &Range<usize>, file: &str, other: Problems<'_>) {
+        for PolicyProblem { line, reason } in other.found {
+            self.at(span, format!("{file}:{line}: {reason}"));
+        }
     }
 
     /// The value, if nothing was found.

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
-use common::digest::hex_digest;
+use lens::words_of;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::{PolicyError, Problems};
+use super::files::Files;
 use super::locale::Cues;
+use super::prompts::{Frame, Setting};
 use super::rule::PerLocale;
+use super::rules::Surroundings;
 use super::template::Template;
 use super::texts::{OTHER_MEDIA, TextKey, Texts};
-use super::{AfterDead, OnUnknown, Policy, Rule, rules};
-use crate::pipeline::guardrails::words_of;
+use super::{
+    AfterDead, AfterRefusal, FloorRules, Hours, OnUnknown, Policy, Rule, budget, facts, faq, fixtures, floor, hours,
+    prompts, rules, teams,
+};
 use crate::recovery::Class;
 
 type Table<T> = BTreeMap<Spanned<String>, Spanned<PerLocale<T>>>;
@@ -26,23 +32,42 @@ struct Written {
     assistant: Assistant,
     #[serde(default)]
     after_dead: BTreeMap<Spanned<String>, AfterDead>,
+    facts: Option<facts::Plain>,
     #[serde(default)]
-    facts: Option<Spanned<BTreeMap<String, String>>>,
+    fact: Vec<Spanned<facts::Written>>,
+    #[serde(default)]
+    faq: Vec<Spanned<faq::Written>>,
+    cache: Option<faq::WrittenCache>,
+    answer: Option<prompts::WrittenForm>,
+    #[serde(default)]
+    variant: Vec<Spanned<prompts::WrittenVariant>>,
+    budget: Option<Spanned<budget::Written>>,
+    #[serde(default)]
+    hours: Option<Spanned<hours::Written>>,
     cues: Spanned<PerLocale<Vec<String>>>,
     texts: Spanned<Table<Spanned<String>>>,
     media: Spanned<Table<String>>,
+    #[serde(default)]
+    floor: floor::Written,
+    #[serde(default)]
+    team: Vec<Spanned<teams::Written>>,
+    #[serde(default)]
+    fixture: Vec<Spanned<fixtures::Written>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Assistant {
     name: Spanned<String>,
-    instructions: Spanned<String>,
+    instructions: Option<Spanned<String>>,
+    prompt: Option<Spanned<String>>,
     default_locale: Spanned<String>,
     locales: Spanned<Vec<String>>,
     max_output_tokens: Spanned<u32>,
     history_tokens: Spanned<u32>,
     on_unknown: OnUnknown,
+    #[serde(default)]
+    after_refusal: AfterRefusal,
 }
 
 /// Checks that every locale has its part, and no other has one.
@@ -67,32 +92,76 @@ pub(super) fn check_number(problems: &mut Problems<'_>, key: &str, number: u32, 
     }
 }
 
-pub(super) fn read(source: &str, file: &str) -> Result<Policy, PolicyError> {
+/// Reads a policy that lies at `path`; `None` for one that lies nowhere.
+pub(super) fn read(source: &str, file: &str, path: Option<&Path>) -> Result<Policy, PolicyError> {
     let mut problems = Problems::new(source);
-    let policy = read_parts(source, &mut problems);
+    let policy = read_parts(source, (file, path), &mut problems);
     problems.finish(file, policy)
 }
 
-fn read_parts(source: &str, problems: &mut Problems<'_>) -> Option<Policy> {
+fn read_parts(source: &str, (file, path): (&str, Option<&Path>), problems: &mut Problems<'_>) -> Option<Policy> {
     let document = DeTable::parse(source).map_err(|error| problems.toml(&error, &(0..0))).ok()?;
     let whole = document.span();
     let (rule, rest): (DeTable<'_>, DeTable<'_>) =
         document.into_inner().into_iter().partition(|(key, _)| key.get_ref() == "rule");
     let rest = Spanned::new(whole.clone(), rest);
-    let written = Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
+    let mut written =
+        Written::deserialize(rest.into_deserializer()).map_err(|error| problems.toml(&error, &whole)).ok()?;
     check_assistant(&written.assistant, problems);
+    let hours = hours::read(written.hours.take(), written.assistant.locales.get_ref(), problems);
+    let mut files = Files::beside(path);
     let locales = written.assistant.locales.get_ref();
-    let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), locales, problems);
-    assemble(source, &written, rules, problems)
+    let locale = written.assistant.default_locale.get_ref();
+    let facts = facts::read(written.facts.as_ref(), &written.fact, locale, (&mut files, problems));
+    let setting = Setting { name: written.assistant.name.get_ref(), locales, facts: &facts };
+    let frame = frame(&written.assistant, setting, (&mut files, problems));
+    let variants = prompts::variants(&written.variant, setting, &mut files, problems);
+    let faqs = faq::read(&written.faq, (setting.name, locales), &facts, problems);
+    let instructions = frame.as_ref().map_or("", Frame::instructions);
+    let around = Surroundings { locales, has_hours: hours.stated(), has_facts: !facts.all().is_empty(), instructions };
+    let rules = rules::read(rule.into_iter().next().map(|(_, value)| value), around, problems);
+    let fixtures = fixtures::read(std::mem::take(&mut written.fixture), &rules, problems);
+    let (floor, teams) = (floor::read(&written.floor, problems), teams::read(&written.team, problems));
+    teams::check_called(&teams, &rules, &whole, problems);
+    let cache = faq::cache(written.cache.as_ref(), problems);
+    let form = prompts::form(written.answer.take(), problems);
+    let policy = Parts { written: &written, rules, hours, facts, frame: frame.unwrap_or_default(), variants, faqs }
+        .assemble(problems);
+    let version = files.version(source);
+    let files = files.read();
+    Some(Policy { version, file: file.to_owned(), files, fixtures, cache, form, floor, teams, ..policy })
+}
+
+/// The prompt: written where the policy stands, or in a file.
+fn frame(
+    assistant: &Assistant,
+    setting: Setting<'_>,
+    (files, problems): (&mut Files, &mut Problems<'_>),
+) -> Option<Frame> {
+    let (what, span, source) = match (&assistant.instructions, &assistant.prompt) {
+        (Some(text), None) => ("instructions".to_owned(), text.span(), Ok(text.get_ref().clone())),
+        (None, Some(path)) => (path.get_ref().clone(), path.span(), files.text(path.get_ref())),
+        (Some(text), Some(_)) => {
+            problems.at(&text.span(), "'instructions' and 'prompt' are two ways to write the same; keep one");
+            return None;
+        }
+        (None, None) => {
+            problems
+                .at(&assistant.name.span(), "the assistant needs a 'prompt', the path of a file, or 'instructions'");
+            return None;
+        }
+    };
+    let made = source.and_then(|source| {
+        let made = prompts::frame(&source, setting).map_err(|reason| format!("'{what}' {reason}"))?;
+        if source.trim().is_empty() { Err(format!("'{what}' is empty")) } else { Ok(made) }
+    });
+    made.map_err(|reason| problems.at(&span, reason)).ok()
 }
 
 fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
-    let Assistant { name, instructions, default_locale, locales, max_output_tokens, history_tokens, on_unknown: _ } =
-        assistant;
-    for (key, text) in [("name", name), ("instructions", instructions)] {
-        if text.get_ref().trim().is_empty() {
-            problems.at(&text.span(), format!("'{key}' is empty"));
-        }
+    let Assistant { name, default_locale, locales, max_output_tokens, history_tokens, .. } = assistant;
+    if name.get_ref().trim().is_empty() {
+        problems.at(&name.span(), "'name' is empty");
     }
     if !locales.get_ref().contains(default_locale.get_ref()) {
         let reason = format!("the default locale '{}' is not among the locales", default_locale.get_ref());
@@ -110,32 +179,52 @@ fn check_assistant(assistant: &Assistant, problems: &mut Problems<'_>) {
     check_number(problems, "history_tokens", *history_tokens.get_ref(), &history_tokens.span(), 1_000_000);
 }
 
-fn assemble(source: &str, written: &Written, rules: Vec<Rule>, problems: &mut Problems<'_>) -> Option<Policy> {
-    let assistant = &written.assistant;
-    let locales = assistant.locales.get_ref();
-    let facts = facts(written.facts.as_ref(), problems);
-    let cues = cues(&written.cues, locales, problems);
-    let after_dead = after_dead(&written.after_dead, problems);
-    let texts = Texts {
-        templates: templates(&written.texts, locales, problems),
-        media: media(&written.media, locales, problems),
-    };
-    let system = system(assistant, &facts, problems)?;
-    Some(Policy {
-        version: hex_digest(source.as_bytes(), 12),
-        name: assistant.name.get_ref().clone(),
-        system,
-        locales: locales.clone(),
-        default_locale: assistant.default_locale.get_ref().clone(),
-        max_output_tokens: *assistant.max_output_tokens.get_ref(),
-        history_tokens: *assistant.history_tokens.get_ref(),
-        on_unknown: assistant.on_unknown,
-        after_dead,
-        facts,
-        cues,
-        texts,
-        rules,
-    })
+/// What has been read, on its way to becoming a policy.
+struct Parts<'a> {
+    written: &'a Written,
+    rules: Vec<Rule>,
+    hours: Hours,
+    facts: facts::FactTable,
+    frame: Frame,
+    variants: Vec<prompts::Variant>,
+    faqs: faq::Faqs,
+}
+
+impl Parts<'_> {
+    fn assemble(self, problems: &mut Problems<'_>) -> Policy {
+        let assistant = &self.written.assistant;
+        let locales = assistant.locales.get_ref();
+        Policy {
+            version: String::new(),
+            name: assistant.name.get_ref().clone(),
+            frame: self.frame,
+            variants: self.variants,
+            locales: locales.clone(),
+            default_locale: assistant.default_locale.get_ref().clone(),
+            max_output_tokens: *assistant.max_output_tokens.get_ref(),
+            history_tokens: *assistant.history_tokens.get_ref(),
+            on_unknown: assistant.on_unknown,
+            after_refusal: assistant.after_refusal,
+            after_dead: after_dead(&self.written.after_dead, problems),
+            spending: budget::read(self.written.budget.as_ref(), problems),
+            facts: self.facts,
+            hours: self.hours,
+            faqs: self.faqs,
+            cache: faq::AnswerCache::default(),
+            form: prompts::AnswerForm::default(),
+            cues: cues(&self.written.cues, locales, problems),
+            texts: Texts {
+                templates: templates(&self.written.texts, locales, problems),
+                media: media(&self.written.media, locales, problems),
+            },
+            rules: self.rules,
+            file: String::new(),
+            files: Vec::new(),
+            fixtures: Vec::new(),
+            floor: FloorRules::default(),
+            teams: Vec::new(),
+        }
+    }
 }
 
 /// What is written for each class; `default` speaks for the others.
@@ -151,17 +240,6 @@ fn after_dead(
     let said = |word: &str| written.iter().find(|(name, _)| name.get_ref() == word).map(|(_, after)| *after);
     let rest = said("default").unwrap_or(AfterDead::Park);
     Class::ALL.into_iter().map(|class| (class, said(class.as_str()).unwrap_or(rest))).collect()
-}
-
-fn facts(written: Option<&Spanned<BTreeMap<String, String>>>, problems: &mut Problems<'_>) -> BTreeMap<String, String> {
-    let Some(facts) = written else { return BTreeMap::new() };
-    if facts.get_ref().is_empty() {
-        problems.at(&facts.span(), "the fact table is empty; state a fact or leave the table out");
-    }
-    for (name, _) in facts.get_ref().iter().filter(|(_, fact)| fact.trim().is_empty()) {
-        problems.at(&facts.span(), format!("the fact '{name}' says nothing"));
-    }
-    facts.get_ref().clone()
 }
 
 fn cues(written: &Spanned<PerLocale<Vec<String>>>, locales: &[String], problems: &mut Problems<'_>) -> Cues {
@@ -221,19 +299,4 @@ fn media(
         problems.at(&written.span(), format!("'media' needs a row '{OTHER_MEDIA}' for everything without its own"));
     }
     names
-}
-
-fn system(assistant: &Assistant, facts: &BTreeMap<String, String>, problems: &mut Problems<'_>) -> Option<String> {
-    let instructions = &assistant.instructions;
-    let template = Template::parse(instructions.get_ref(), &["name"])
-        .map_err(|reason| problems.at(&instructions.span(), format!("'instructions' {reason}")))
-        .ok()?;
-    let mut system = template.render(&[("name", assistant.name.get_ref())]);
-    if !facts.is_empty() {
-        system.push_str("\n\nFacts:");
-        for (name, fact) in facts {
-            system.push_str(&format!("\n- {name}: {}", fact.trim()));
-        }
-    }
-    Some(system)
 }

@@ -59,6 +59,12 @@ impl Template {
     }
 }
 
+/// A text whose variables were checked when it was read.
+pub(super) fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+    Template::parse(text, &names).map_or_else(|_| text.trim().to_owned(), |template| template.render(values))
+}
+
 fn unknown(name: &str, variables: &[&str]) -> String {
     let name: String = name.chars().take(40).collect();
     match variables {

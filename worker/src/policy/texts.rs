@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use common::domain::Micros;
+
 use super::template::Template;
 
 /// Something that the policy says.
@@ -9,6 +11,17 @@ use super::template::Template;
 pub enum Notice {
     /// A message was stopped.
     Blocked,
+    /// A message was stopped by this rule, which has a reply of its own.
+    Stopped(String),
+    /// It came when the business was closed, and this rule says when it opens.
+    Closed {
+        /// The rule.
+        rule: String,
+        /// When it came.
+        at: Micros,
+        /// It was open, but not for conversations that begin so late.
+        new: bool,
+    },
     /// A person will answer.
     HandedOff,
     /// These cannot be read yet: the provider's words, such as `image`.
@@ -19,6 +32,8 @@ pub enum Notice {
     Holding,
     /// No person was free; the assistant is back.
     Returned,
+    /// A person has the conversation, or is to have it, and the customer wrote again.
+    Courtesy,
 }
 
 /// A text of the policy, by its key.
@@ -30,11 +45,19 @@ pub(super) enum TextKey {
     Failure,
     Holding,
     Returned,
+    Courtesy,
 }
 
 impl TextKey {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Blocked, Self::HandedOff, Self::Unreadable, Self::Failure, Self::Holding, Self::Returned];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Blocked,
+        Self::HandedOff,
+        Self::Unreadable,
+        Self::Failure,
+        Self::Holding,
+        Self::Returned,
+        Self::Courtesy,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -44,6 +67,7 @@ impl TextKey {
             Self::Failure => "failure",
             Self::Holding => "holding",
             Self::Returned => "returned",
+            Self::Courtesy => "courtesy",
         }
     }
 
@@ -51,7 +75,7 @@ impl TextKey {
     pub(super) const fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Unreadable => &["what"],
-            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned => &[],
+            Self::Blocked | Self::HandedOff | Self::Failure | Self::Holding | Self::Returned | Self::Courtesy => &[],
         }
     }
 }
@@ -59,12 +83,13 @@ impl TextKey {
 impl Notice {
     const fn key(&self) -> TextKey {
         match self {
-            Self::Blocked => TextKey::Blocked,
+            Self::Blocked | Self::Stopped(_) | Self::Closed { .. } => TextKey::Blocked,
             Self::HandedOff => TextKey::HandedOff,
             Self::Unreadable(_) => TextKey::Unreadable,
             Self::Failure => TextKey::Failure,
             Self::Holding => TextKey::Holding,
             Self::Returned => TextKey::Returned,
+            Self::Courtesy => TextKey::Courtesy,
         }
     }
 }
@@ -83,7 +108,14 @@ impl Texts {
     pub(super) fn say(&self, notice: &Notice, locale: &str) -> String {
         let what = match notice {
             Notice::Unreadable(media) => self.media(media, locale),
-            Notice::Blocked | Notice::HandedOff | Notice::Failure | Notice::Holding | Notice::Returned => String::new(),
+            Notice::Blocked
+            | Notice::Stopped(_)
+            | Notice::Closed { .. }
+            | Notice::HandedOff
+            | Notice::Failure
+            | Notice::Holding
+            | Notice::Returned
+            | Notice::Courtesy => String::new(),
         };
         let template = self.templates.get(&(notice.key(), locale.to_owned()));
         template.map_or_else(String::new, |template| template.render(&[("what", &what)]))

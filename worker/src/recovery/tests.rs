@@ -206,6 +206,7 @@ proptest! {
     ) {
         if let Decision::DeadLetter(reason) = decide(&failure, attempts, age, roll) {
             prop_assert!(failure.messages == 1 || reason == Reason::TooOld);
+            prop_assert_eq!(failure.class.reason(), Some(reason), "the class tells it, so that no letter need keep it");
         }
     }
 }

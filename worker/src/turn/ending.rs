@@ -5,15 +5,15 @@ use std::time::Duration;
 use common::domain::{DeadId, End, EventId, Micros};
 use common::metrics as names;
 use common::steps::{self, Step};
-use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewSend, Retry, StoreError};
+use common::store::{Commit, CommitOutcome, HandBack, NewDead, NewFailure, NewHandoff, NewSend, Retry, StoreError};
 use common::telemetry::field;
-use serde_json::json;
 
+use super::path::{Exit, PathStep};
 use super::{Pass, Turn, floor_after};
 use crate::models::ModelError;
 use crate::outages;
 use crate::pipeline::guardrails::Approved;
-use crate::pipeline::handoff::Plan;
+use crate::pipeline::handoff::{Plan, Route};
 use crate::policy::{AfterDead, Notice};
 use crate::recovery::breaker::Held;
 use crate::recovery::{self, Class, Decision, Failure};
@@ -25,6 +25,8 @@ struct Ending<'a> {
     dead: Vec<NewDead>,
     hold: bool,
     floor: Option<common::domain::Floor>,
+    handoff: Option<NewHandoff>,
+    heard: bool,
     outcome: &'static str,
     model: Option<&'a str>,
     locale: &'a str,
@@ -33,14 +35,26 @@ struct Ending<'a> {
 impl Turn<'_> {
     /// Commits a plan: the approved answer, if there is one, and the policy's notices in one reply.
     pub(super) async fn end(
-        self,
+        mut self,
         plan: &Plan,
         answer: Option<Approved>,
         model: Option<&str>,
         outcome: &'static str,
     ) -> Result<Pass, StoreError> {
-        let reply = self.desk.guardrails.compose(answer, plan.notices(), plan.locale());
-        let purpose = if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome };
+        if let Route::Queue(call) = plan.route() {
+            self.path.push(PathStep::handoff(call));
+        }
+        let reply = self.guardrails.compose(answer, plan.notices(), plan.locale());
+        let purpose = match plan.route() {
+            Route::Person => "courtesy",
+            Route::Assistant(_) | Route::Policy | Route::Queue(_) => {
+                if plan.ends().iter().any(|(_, end)| *end == End::Replied) { "reply" } else { outcome }
+            }
+        };
+        let handoff = match plan.route() {
+            Route::Queue(call) => Some(self.calling(call).await?),
+            Route::Assistant(_) | Route::Policy | Route::Person => None,
+        };
         let sends = reply.map(|reply| self.desk.parts(&self.claim.source, &reply, purpose, self.trace));
         let ending = Ending {
             ends: plan.ends().into_iter().map(|(event, end)| (event, end, None)).collect(),
@@ -48,6 +62,8 @@ impl Turn<'_> {
             dead: Vec::new(),
             hold: false,
             floor: floor_after(plan.route()),
+            handoff,
+            heard: matches!(plan.route(), Route::Queue(_) | Route::Person),
             outcome,
             model,
             locale: plan.locale(),
@@ -62,8 +78,8 @@ impl Turn<'_> {
             return self.retry(Duration::ZERO, 0, true, (class, error)).await;
         }
         let culprits: Vec<EventId> = self.events().into_iter().take(1).collect();
-        self.path.push(json!({ "step": "park", "class": class.as_str(), "error": error }));
-        let guardrails = &self.desk.guardrails;
+        self.path.push(PathStep::Park { class: class.as_str(), error: recovery::normalise(error) });
+        let guardrails = &self.guardrails;
         let locale = self.claim.locale.clone().unwrap_or_else(|| guardrails.policy().default_locale().to_owned());
         let notice = guardrails.notice(&Notice::Failure, &locale);
         let dead = culprits.iter().map(|event| self.letter(*event, class, error)).collect();
@@ -73,11 +89,12 @@ impl Turn<'_> {
             dead,
             hold: guardrails.policy().after_dead(class) == AfterDead::Hold,
             floor: None,
+            handoff: None,
+            heard: false,
             outcome: "parked",
             model: None,
             locale: &locale,
         };
-        metrics::counter!(names::DEAD, "class" => class.as_str()).increment(1);
         self.commit(ending).await
     }
 
@@ -93,7 +110,7 @@ impl Turn<'_> {
             class: class.as_str().to_owned(),
             error: recovery::normalise(error),
             attempts: self.claim.attempts + 1,
-            policy: self.desk.guardrails.policy().version().to_owned(),
+            policy: self.guardrails.policy().version().to_owned(),
             build: common::build().to_owned(),
             body: None,
         }
@@ -118,7 +135,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The model is out, so it is not called, for as long as a message may wait at all.
+    /// Every model is out, so none is called, for as long as a message may wait at all.
     pub(super) async fn held_up(self, held: Held) -> Result<Pass, StoreError> {
         let failure = Failure::of_class(held.class, self.taken.len());
         let age = self.claim.at.since(self.claim.waiting_since);
@@ -135,30 +152,30 @@ impl Turn<'_> {
                 // Nobody was asked, so there is no failed attempt to write down.
                 let back = HandBack::Retry { at, counted: 0, one_by_one: false };
                 let ours = self.desk.store.hand_back(self.claim, back).await?;
-                Ok(self.kept(ours, at))
+                Ok(self.kept(ours, held.class, at))
             }
         }
     }
 
     /// The failure is everybody's trouble: the model's gate wakes what waits for it; where none holds, time does.
     async fn held_after(self, after: Duration, (class, error): (Class, &str)) -> Result<Pass, StoreError> {
-        let Some(held) = self.desk.outages.model().holding() else {
+        let Some(held) = self.desk.outages.holding(&self.chain.names()) else {
             return self.retry(after, 0, false, (class, error)).await;
         };
         let after = after.max(outages::patience(held, (self.desk.dice)()));
         let at = self.desk.store.now().await? + after;
         let ours = self.hand_back_failed(Retry { at, counted: 0, one_by_one: false }, class, error).await?;
-        Ok(self.kept(ours, at))
+        Ok(self.kept(ours, class, at))
     }
 
     /// Waits for the model's gate, which wakes it; the claim has been handed back.
-    fn kept(&self, ours: bool, at: Micros) -> Pass {
+    fn kept(&self, ours: bool, class: Class, at: Micros) -> Pass {
         if ours {
-            self.desk.outages.model().keep(self.claim.conversation, at);
+            self.desk.outages.keep(&self.chain.names(), self.claim.conversation, at);
         }
         metrics::counter!(names::TURNS, "outcome" => "held").increment(1);
         tracing::debug!({ field::OUTCOME } = "held", "the turn waits for its model");
-        Pass::HandedBack
+        Pass::Left(Exit::Held { class, at })
     }
 
     /// Hands the claim back and writes the failed attempt down, in one commit.
@@ -178,19 +195,20 @@ impl Turn<'_> {
         let at = self.desk.store.now().await? + after;
         self.hand_back_failed(Retry { at, counted, one_by_one }, class, error).await?;
         self.desk.turns.ring(self.claim.conversation, after);
-        let outcome = if counted == 0 { "held" } else { "retried" };
+        let (outcome, exit) = match counted {
+            0 if one_by_one => ("held", Exit::OneByOne { class, at }),
+            0 => ("held", Exit::Held { class, at }),
+            _ => ("retried", Exit::Retried { class, at }),
+        };
         metrics::counter!(names::TURNS, "outcome" => outcome).increment(1);
         let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         tracing::info!({ field::OUTCOME } = outcome, { field::MILLIS } = millis, "the turn will be tried again");
-        Ok(Pass::HandedBack)
+        Ok(Pass::Left(exit))
     }
 
     async fn commit(mut self, ending: Ending<'_>) -> Result<Pass, StoreError> {
-        let ends: Vec<_> =
-            ending.ends.iter().map(|(event, end, _)| json!({ "event": event, "end": end.as_str() })).collect();
-        self.path
-            .push(json!({ "step": "commit", "outcome": ending.outcome, "ends": ends, "parts": ending.sends.len() }));
-        let path = serde_json::Value::Array(std::mem::take(&mut self.path)).to_string();
+        let hits = self.path.hits();
+        let path = self.path.close(PathStep::commit(ending.outcome, &ending.ends, ending.sends.len()));
         let committed = self.desk.store.commit(Commit {
             claim: self.claim,
             turn: self.id,
@@ -199,22 +217,30 @@ impl Turn<'_> {
             dead: &ending.dead,
             hold: ending.hold,
             floor: ending.floor,
+            handoff: ending.handoff.as_ref(),
+            heard: ending.heard && !ending.sends.is_empty(),
             outcome: ending.outcome,
-            policy: self.desk.guardrails.policy().version(),
+            policy: self.guardrails.policy().version(),
             model: ending.model,
             locale: Some(ending.locale),
             started_at: self.claim.at,
             trace: self.trace,
             path: &path,
+            hits: &hits,
         });
         let committed = match committed.await? {
             CommitOutcome::Committed(committed) => committed,
             CommitOutcome::FloorMoved => return Ok(self.floor_moved()),
-            CommitOutcome::Zombie => return Ok(Pass::Zombie),
+            CommitOutcome::Zombie => return Ok(Pass::Left(Exit::Zombie)),
         };
         steps::reached(Step::TurnCommitted);
         if !ending.sends.is_empty() {
             self.desk.deliveries.ring(self.claim.conversation, Duration::ZERO);
+        }
+        if let Some(handoff) = &ending.handoff {
+            let team = handoff.call.team.clone().unwrap_or_else(|| "none".to_owned());
+            metrics::counter!(names::HANDOFFS, "team" => team).increment(1);
+            self.desk.notifiers.ring();
         }
         self.report(&ending, committed.at);
         Ok(Pass::Committed(committed.more.map(|(claim, settle_at)| {
@@ -227,7 +253,7 @@ impl Turn<'_> {
     /// long as we live: it goes back.
     pub(super) async fn lost(&self) -> Result<Pass, StoreError> {
         let ours = self.desk.store.hand_back(self.claim, HandBack::Uncounted).await?;
-        Ok(if ours { self.floor_moved() } else { Pass::Zombie })
+        Ok(if ours { self.floor_moved() } else { Pass::Left(Exit::Zombie) })
     }
 
     /// The claim went back because the floor moved: the next turn must see the new one at once.
@@ -235,7 +261,7 @@ impl Turn<'_> {
         self.desk.turns.ring(self.claim.conversation, Duration::ZERO);
         metrics::counter!(names::TURNS, "outcome" => "floor_moved").increment(1);
         tracing::info!({ field::OUTCOME } = "floor_moved", "a person took the floor; the turn's work is discarded");
-        Pass::HandedBack
+        Pass::Left(Exit::FloorMoved)
     }
 
     fn report(&self, ending: &Ending<'_>, at: Micros) {

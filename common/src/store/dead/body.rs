@@ -23,22 +23,33 @@ pub enum DeadBody {
     Envelope(Vec<u8>),
     /// Nothing: it came in without its body, or its person was erased.
     Nothing,
+    /// It is there and does not open, which may be what its message died of; why, without a word of it.
+    Closed(String),
 }
 
 impl Store {
-    /// What a letter is about.
+    /// What a letter is about. One that does not open is a letter all the same.
     ///
     /// # Errors
-    /// [`StoreError::Sealed`], [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`].
     pub async fn dead_body(&self, letter: &DeadLetter) -> Result<DeadBody, StoreError> {
-        let opened = match (letter.stage.as_str(), letter.send_id) {
-            ("intake", _) => self.envelope_of(letter.id).await?.map(DeadBody::Envelope),
-            ("send", Some(send)) => return gone_is_nothing(self.refused_reply(letter, send).await),
+        match self.opened(letter).await {
+            Err(StoreError::Absent(..) | StoreError::Erased) => Ok(DeadBody::Nothing),
+            Err(StoreError::Sealed(error)) => Ok(DeadBody::Closed(error.to_string())),
+            Err(StoreError::Broken(why)) => Ok(DeadBody::Closed(why)),
+            body => body,
+        }
+    }
+
+    async fn opened(&self, letter: &DeadLetter) -> Result<DeadBody, StoreError> {
+        let envelope = match (letter.stage.as_str(), letter.send_id) {
+            ("intake", _) => self.envelope_of(letter.id).await?,
+            ("send", Some(send)) => return self.refused_reply(letter, send).await,
             _ => None,
         };
-        match opened {
-            Some(body) => Ok(body),
-            None => gone_is_nothing(self.dead_event(letter).await.map(|event| DeadBody::Event(Box::new(event)))),
+        match envelope {
+            Some(bytes) => Ok(DeadBody::Envelope(bytes)),
+            None => self.dead_event(letter).await.map(|event| DeadBody::Event(Box::new(event))),
         }
     }
 
@@ -87,13 +98,6 @@ impl Store {
             answers.push(self.open_event(event).await?);
         }
         Ok(DeadBody::Send { parts, answers })
-    }
-}
-
-fn gone_is_nothing(body: Result<DeadBody, StoreError>) -> Result<DeadBody, StoreError> {
-    match body {
-        Err(StoreError::Absent(..) | StoreError::Erased) => Ok(DeadBody::Nothing),
-        body => body,
     }
 }
 

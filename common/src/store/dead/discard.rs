@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::sql::args;
+use super::super::hold;
+use super::super::sql::{Tx, args};
 use super::super::{Store, StoreError};
+use super::DeadLetter;
 use super::body::dead_events;
-use super::dispatch::{fetch, release};
+use super::dispatch::{fetch, lineage};
 use crate::domain::{ConversationId, DeadId, DeadState};
 
 /// Why nothing was discarded. Nothing changed.
@@ -64,11 +66,23 @@ impl Store {
                            WHERE id = $1 AND state = 'dead'";
                 tx.run(sql, args![event.uuid(), now]).await?;
             }
-            release(&mut tx, &letter).await?;
+            give_up_hold(&mut tx, &letter).await?;
             touched.extend(letter.conversation);
             super::super::floor::audit(&mut tx, who, "dead.discard", &id.to_string(), Some(why)).await?;
         }
         tx.commit().await?;
         Ok(touched.into_iter().collect())
     }
+}
+
+/// What was held for a letter goes on, unless that was an edit: then it waits for the letter that was edited, which is
+/// open again to whoever deals with it.
+async fn give_up_hold(tx: &mut Tx, letter: &DeadLetter) -> Result<(), StoreError> {
+    for id in lineage(tx, letter.id, letter.edited_from).await?.into_iter().skip(1) {
+        let open = "SELECT 1 AS found FROM dead WHERE id = $1 AND state = 'open'";
+        if tx.maybe(open, args![id.uuid()]).await?.is_some() {
+            return hold::pass_on(tx, letter.id, id).await;
+        }
+    }
+    hold::release(tx, letter.id).await.map(drop)
 }

@@ -1,5 +1,6 @@
 //! Dispatching: the next letters of a replay go back to where they can end, in the order of their first places. A
-//! conversation's next letter waits until a worker has ended the one before it.
+//! conversation's next letter waits until a worker has ended the one before it, unless that one cannot be ended: where
+//! a conversation is held for a later letter of the same replay, all up to that one go back together.
 
 use super::super::hold;
 use super::super::sql::{Tx, args};
@@ -10,11 +11,14 @@ use super::letter::{columns, letter, select_letters};
 use super::replay::ReplayRefused;
 use super::undeliverable::{UNDELIVERABLE, name_event};
 use super::{DeadLetter, outcome};
-use crate::domain::{ConversationId, DeadId, DeadState, ItemState, ReplayId, ReplayMode, ReplayState};
+use crate::domain::{ConversationId, DeadId, DeadState, ItemState, Kind, ReplayId, ReplayMode, ReplayState};
 use crate::envelope::Envelope;
 
 /// The class of a webhook that could not be read.
 const UNPARSED: &str = "unparsed";
+
+/// What is said of a tally of which an older build made a letter.
+const SUPERSEDED_TALLY: &str = "is a tally of an ingress, of which later ones said more: discard it";
 
 /// A letter that was dispatched, and what the caller has left to do for it.
 #[derive(Clone, Debug)]
@@ -64,16 +68,41 @@ impl Store {
                    WHERE i.replay_id = $1 AND i.state = 'waiting' \
                      AND NOT EXISTS (SELECT 1 FROM replay_item e WHERE e.replay_id = $1 \
                            AND e.conversation_id = i.conversation_id AND e.ordinal < i.ordinal \
-                           AND e.state IN ('waiting', 'running')) \
+                           AND (e.state = 'waiting' OR (e.state = 'running' \
+                             AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = e.conversation_id AND c.held)))) \
                    ORDER BY i.ordinal LIMIT $2";
         let mut dispatched = Vec::new();
         for row in self.main.read(sql, args![id.uuid(), room]).await? {
             let (dead, ordinal) = (DeadId::from_uuid(row.get("dead_id")?), row.get("ordinal")?);
-            if let Some(how) = self.dispatch(id, (dead, ordinal), mode, &why).await? {
-                dispatched.push(Dispatched { dead, ordinal, how });
+            let Some(how) = self.dispatch(id, (dead, ordinal), mode, &why).await? else { continue };
+            let held_up = if let Dispatch::Pending(conversation) = &how { Some(*conversation) } else { None };
+            dispatched.push(Dispatched { dead, ordinal, how });
+            if let Some(conversation) = held_up {
+                self.dispatch_up_to_the_hold(id, conversation, (mode, &why), &mut dispatched).await?;
             }
         }
         Ok(dispatched)
+    }
+
+    /// What was handed back to a conversation that is still held cannot end before the letter that holds it.
+    async fn dispatch_up_to_the_hold(
+        &self,
+        replay: ReplayId,
+        conversation: ConversationId,
+        (mode, why): (ReplayMode, &str),
+        dispatched: &mut Vec<Dispatched>,
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT i.dead_id AS dead_id, i.ordinal AS ordinal FROM replay_item i \
+                   WHERE i.replay_id = $1 AND i.conversation_id = $2 AND i.state = 'waiting' \
+                     AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = $2 AND c.held) \
+                   ORDER BY i.ordinal LIMIT 1";
+        while let Some(row) = self.main.read_maybe(sql, args![replay.uuid(), conversation.uuid()]).await? {
+            let (dead, ordinal) = (DeadId::from_uuid(row.get("dead_id")?), row.get("ordinal")?);
+            if let Some(how) = self.dispatch(replay, (dead, ordinal), mode, why).await? {
+                dispatched.push(Dispatched { dead, ordinal, how });
+            }
+        }
+        Ok(())
     }
 
     /// One item, in a transaction of its own; `None` when somebody else has dispatched it.
@@ -99,7 +128,7 @@ impl Store {
                 Ok(conversation) => Dispatch::Queued(conversation),
                 Err(why) => Dispatch::Refused(why.to_owned()),
             },
-            ReplayMode::Regenerate => self.regenerate(&mut tx, &letter).await?,
+            ReplayMode::Regenerate => self.regenerate(&mut tx, replay, &letter).await?,
         };
         match &how {
             Dispatch::Refused(why) => outcome::settle_item(&mut tx, dead, ItemState::Refused, Some(why)).await?,
@@ -112,7 +141,13 @@ impl Store {
         Ok(Some(how))
     }
 
-    async fn regenerate(&self, tx: &mut Tx, letter: &DeadLetter) -> Result<Dispatch, StoreError> {
+    async fn regenerate(&self, tx: &mut Tx, replay: ReplayId, letter: &DeadLetter) -> Result<Dispatch, StoreError> {
+        if let Some(holder) = stands_behind(tx, replay, letter).await? {
+            return Ok(Dispatch::Refused(format!(
+                "waits behind dead letter {holder}, for which its conversation is held: replay that one with it, discard \
+                 that one, or give the conversation back"
+            )));
+        }
         match letter.class.as_str() {
             UNDELIVERABLE => self.hand_to_queue(tx, letter).await,
             UNPARSED if letter.event_id.is_some() => Ok(Dispatch::ReadAgain(Box::new(letter.clone()))),
@@ -128,6 +163,8 @@ impl Store {
             return Ok(Dispatch::Refused("has no bytes that open".to_owned()));
         };
         match Envelope::decode(bytes.clone()) {
+            // Nothing would tell that it was taken in: it leaves no row.
+            Ok(envelope) if envelope.header().kind == Kind::Tally => Ok(Dispatch::Refused(SUPERSEDED_TALLY.to_owned())),
             Ok(envelope) => {
                 name_event(tx, letter.id, envelope.header().event_id).await?;
                 Ok(Dispatch::Publish(bytes))
@@ -149,15 +186,28 @@ impl Store {
         for row in self.main.read(sql, args![id.uuid(), UNDELIVERABLE, UNPARSED]).await? {
             let (dead, ordinal) = (DeadId::from_uuid(row.get("dead_id")?), row.get("ordinal")?);
             let letter = self.dead_letter(dead).await?;
-            let how = if letter.class == UNPARSED {
-                Dispatch::ReadAgain(Box::new(letter))
-            } else {
-                let bytes = self.envelope_of(dead).await?;
-                bytes.map_or_else(|| Dispatch::Refused("has no bytes that open".to_owned()), Dispatch::Publish)
+            let how = match letter.class.as_str() {
+                UNPARSED => Dispatch::ReadAgain(Box::new(letter)),
+                _ => self.hand_to_queue_again(dead).await?,
             };
             again.push(Dispatched { dead, ordinal, how });
         }
         Ok(again)
+    }
+
+    /// What cannot be handed to the queue is open again, and its replay does not wait for it.
+    async fn hand_to_queue_again(&self, dead: DeadId) -> Result<Dispatch, StoreError> {
+        let mut tx = self.main.begin().await?;
+        let letter = fetch(&mut tx, dead).await?;
+        let how = self.hand_to_queue(&mut tx, &letter).await?;
+        if let Dispatch::Refused(why) = &how {
+            let now = tx.now();
+            let sql = "UPDATE dead SET state = 'open', updated_at = $2 WHERE id = $1 AND state = 'replaying'";
+            tx.run(sql, args![dead.uuid(), now]).await?;
+            outcome::settle_item(&mut tx, dead, ItemState::Refused, Some(why)).await?;
+        }
+        tx.commit().await?;
+        Ok(how)
     }
 
     /// Hands one letter's messages back to their conversation, outside any replay: each gets a new place at the tail
@@ -226,6 +276,21 @@ pub(super) async fn fetch(tx: &mut Tx, id: DeadId) -> Result<DeadLetter, StoreEr
     letter(&tx.maybe(SQL, args![id.uuid()]).await?.ok_or_else(|| StoreError::Absent("dead letter", id.to_string()))?)
 }
 
+/// The letter that a conversation is held for, where neither this letter ends that hold nor a later one of its replay.
+async fn stands_behind(tx: &mut Tx, replay: ReplayId, letter: &DeadLetter) -> Result<Option<DeadId>, StoreError> {
+    let Some(conversation) = letter.conversation else { return Ok(None) };
+    let Some(holder) = hold::held_by(tx, conversation).await? else { return Ok(None) };
+    let mut ends = lineage(tx, letter.id, letter.edited_from).await?.contains(&holder);
+    let sql = "SELECT d.id AS id, d.edited_from AS edited_from FROM replay_item i JOIN dead d ON d.id = i.dead_id \
+               WHERE i.replay_id = $1 AND i.conversation_id = $2 AND i.state = 'waiting' AND d.state = 'open'";
+    for row in tx.all(sql, args![replay.uuid(), conversation.uuid()]).await? {
+        let from: Option<uuid::Uuid> = row.get("edited_from")?;
+        let line = lineage(tx, DeadId::from_uuid(row.get("id")?), from.map(DeadId::from_uuid)).await?;
+        ends = ends || line.contains(&holder);
+    }
+    Ok((!ends).then_some(holder))
+}
+
 async fn mark_replaying(tx: &mut Tx, id: DeadId) -> Result<bool, StoreError> {
     let now = tx.now();
     let sql = "UPDATE dead SET state = 'replaying', updated_at = $2 WHERE id = $1 AND state = 'open'";
@@ -269,10 +334,24 @@ async fn note(tx: &mut Tx, letter: &DeadLetter, why: &str) -> Result<Dispatch, S
     Ok(Dispatch::Noted)
 }
 
-/// A conversation that was held for a letter, or for the one that it was edited from, goes on.
+/// A conversation that was held for a letter, or for one that it was edited from, goes on.
 pub(super) async fn release(tx: &mut Tx, letter: &DeadLetter) -> Result<(), StoreError> {
-    for id in [Some(letter.id), letter.edited_from].into_iter().flatten() {
+    for id in lineage(tx, letter.id, letter.edited_from).await? {
         hold::release(tx, id).await?;
     }
     Ok(())
+}
+
+/// A letter and what it was edited from, back to the first.
+pub(super) async fn lineage(tx: &mut Tx, id: DeadId, from: Option<DeadId>) -> Result<Vec<DeadId>, StoreError> {
+    let (mut line, mut from) = (vec![id], from);
+    while let Some(original) = from {
+        line.push(original);
+        let row = tx.maybe("SELECT edited_from FROM dead WHERE id = $1", args![original.uuid()]).await?;
+        from = match row {
+            Some(row) => row.get::<Option<uuid::Uuid>>("edited_from")?.map(DeadId::from_uuid),
+            None => None,
+        };
+    }
+    Ok(line)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Store, StoreError};
 use super::history::DeadAttempt;
-use super::{DeadBody, DeadFilter, DeadLetter};
+use super::{DeadBody, DeadFilter, DeadLetter, looked};
 use crate::digest::hex_digest;
 use crate::domain::{ContactId, ConversationId, DeadId, DeadState, EventId, Inbound, Micros};
 
@@ -118,7 +118,8 @@ impl Store {
             return Err(StoreError::Refused("no dead letter matches: nothing to export".to_owned()));
         }
         let action = if reveal { "dead.export.reveal" } else { "dead.export" };
-        let what = format!("{id}: {} letters", letters.len());
+        let ids: Vec<DeadId> = letters.iter().map(|letter: &ExportedLetter| letter.id).collect();
+        let what = format!("{id}: {}", looked::told(&ids, filter)?);
         self.audit(who, action, &what, None).await?;
         let seal = STANDARD.encode(self.wrapping.seal(&seal_context(id), digest_of(&letters)?.as_bytes()));
         let key = self.wrapping.sealing_id().to_owned();
@@ -130,7 +131,7 @@ impl Store {
             DeadBody::Event(inbound) => SealedBody::Event { inbound },
             DeadBody::Send { parts, answers } => SealedBody::Send { parts, answers },
             DeadBody::Envelope(bytes) => SealedBody::Envelope { bytes: STANDARD.encode(bytes) },
-            DeadBody::Nothing => return Ok(None),
+            DeadBody::Nothing | DeadBody::Closed(_) => return Ok(None),
         };
         let plain = serde_json::to_vec(&body).map_err(|error| StoreError::Broken(error.to_string()))?;
         Ok(Some(STANDARD.encode(self.wrapping.seal(&letter_context(export, letter.id), &plain))))

@@ -3,21 +3,27 @@
 
 use std::collections::HashSet;
 
-use super::super::sql::{Row, Tx, args};
+use super::super::sql::{Arg, Row, Tx, args};
 use super::super::{Store, StoreError};
+use super::looked::hash_of;
 use super::replay::{Frozen, NewReplay, PER_THOUSAND, ReplayRefused};
 use super::search::Search;
 use super::{DeadFilter, DeadLetter};
-use crate::digest::hex_digest;
 use crate::domain::{ConversationId, DeadId, DeadState, Micros, ReplayId, ReplayMode};
 
 /// How often a selection is looked at anew when somebody else took a letter of it at the same moment.
 const TRIES: usize = 3;
+/// Letters of one replay: each is in memory while they are put in order, and all are marked in one transaction.
+const MOST: i64 = 100_000;
 /// The fastest and slowest rates, in letters a second.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
 
 impl NewReplay {
-    fn check(&self) -> Result<(), ReplayRefused> {
+    /// Whether this can be done at all, whatever the letters.
+    ///
+    /// # Errors
+    /// [`ReplayRefused::Impossible`] says what does not fit.
+    pub fn check(&self) -> Result<(), ReplayRefused> {
         let impossible = |text: &str| Err(ReplayRefused::Impossible(text.to_owned()));
         if self.why.trim().is_empty() {
             return impossible("a replay needs a reason: say why");
@@ -64,11 +70,11 @@ impl Store {
         let same = "SELECT id, letters, hash FROM replay WHERE state IN ('running', 'halted') AND filter = $1 \
                       AND mode = $2 ORDER BY created_at LIMIT 1";
         if let Some(row) = tx.maybe(same, args![&words, new.mode.as_str()]).await? {
-            return Ok(Some(join(tx, &row, new).await?));
+            return Ok(Some(self.join(tx, &row, new).await?));
         }
         let mut letters = select(&mut tx, wish).await?;
         if let Some(row) = held_whole(&mut tx, &letters, new.mode).await? {
-            return Ok(Some(join(tx, &row, new).await?));
+            return Ok(Some(self.join(tx, &row, new).await?));
         }
         let edited = edited(&mut tx).await?;
         if wish.ids.is_empty() && wish.state.is_none() {
@@ -86,16 +92,12 @@ impl Store {
             return Err(ReplayRefused::Empty);
         }
         letters.sort_by_key(first_place);
-        let (id, hash) = (ReplayId::random(), hash_of(&letters));
+        let ids: Vec<DeadId> = letters.iter().map(|letter| letter.id).collect();
+        let (id, hash) = (ReplayId::random(), hash_of(&ids));
         self.write_replay(&mut tx, id, (new, &words), (letters.len(), &hash)).await?;
-        for (ordinal, letter) in (1_i64..).zip(&letters) {
-            let sql = "INSERT INTO replay_item (replay_id, ordinal, dead_id, conversation_id, state) \
-                       VALUES ($1, $2, $3, $4, 'waiting') ON CONFLICT DO NOTHING";
-            let conversation = letter.conversation.map(ConversationId::uuid);
-            if tx.run(sql, args![id.uuid(), ordinal, letter.id.uuid(), conversation]).await? != 1 {
-                tx.rollback().await?;
-                return Ok(None);
-            }
+        if !write_items(&mut tx, id, &letters).await? {
+            tx.rollback().await?;
+            return Ok(None);
         }
         let count = i64::try_from(letters.len()).unwrap_or(i64::MAX);
         let what = format!("{id}: {count} letters, sha256 {hash}, as {}, filter {words}", new.mode);
@@ -133,6 +135,34 @@ impl Store {
         tx.run(sql, values).await.map(drop)
     }
 
+    /// Goes on with a replay that is there, unless its letters are to be closed with other words.
+    async fn join(&self, mut tx: Tx, row: &Row, new: &NewReplay) -> Result<Frozen, ReplayRefused> {
+        let id = ReplayId::from_uuid(row.get("id")?);
+        let sql = "SELECT note FROM replay WHERE id = $1";
+        let sealed: Option<Vec<u8>> = tx.one(sql, args![id.uuid()]).await?.get("note")?;
+        let kept = sealed.map(|sealed| self.wrapping.open(&note_context(id), &sealed)).transpose();
+        if kept.map_err(StoreError::from)? != new.note.as_ref().map(|note| note.clone().into_bytes()) {
+            return Err(ReplayRefused::Impossible(format!(
+                "replay {id} closes these letters with another note: resume it as it is, or cancel it first"
+            )));
+        }
+        go_on(&mut tx, id, &new.who, &new.why).await?;
+        tx.commit().await?;
+        Ok(Frozen { id, count: row.get("letters")?, hash: row.get("hash")?, joined: true })
+    }
+
+    /// Goes on with a replay that was interrupted or halted, as it was asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when it has ended; [`StoreError::Unavailable`].
+    pub async fn resume_replay(&self, id: ReplayId, who: &str, why: &str) -> Result<(), StoreError> {
+        let mut tx = self.main.begin().await?;
+        if !go_on(&mut tx, id, who, why).await? {
+            return Err(StoreError::Refused(format!("replay {id} has ended: there is nothing left to resume")));
+        }
+        tx.commit().await
+    }
+
     /// The note that closed a letter instead of an answer.
     ///
     /// # Errors
@@ -148,23 +178,77 @@ impl Store {
     }
 }
 
-/// Goes on with a replay that is there.
-async fn join(mut tx: Tx, row: &Row, new: &NewReplay) -> Result<Frozen, ReplayRefused> {
-    let id = ReplayId::from_uuid(row.get("id")?);
-    tx.run("UPDATE replay SET state = 'running' WHERE id = $1 AND state = 'halted'", args![id.uuid()]).await?;
-    let target = id.to_string();
-    super::super::floor::audit(&mut tx, &new.who, "dead.replay.join", &target, Some(&new.why)).await?;
-    tx.commit().await?;
-    Ok(Frozen { id, count: row.get("letters")?, hash: row.get("hash")?, joined: true })
+/// False: it has ended, and nothing was written.
+async fn go_on(tx: &mut Tx, id: ReplayId, who: &str, why: &str) -> Result<bool, StoreError> {
+    let sql = "UPDATE replay SET state = 'running' WHERE id = $1 AND state IN ('running', 'halted')";
+    if tx.run(sql, args![id.uuid()]).await? != 1 {
+        return Ok(false);
+    }
+    super::super::floor::audit(tx, who, "dead.replay.join", &id.to_string(), Some(why)).await?;
+    Ok(true)
+}
+
+/// Statements that mark several letters each, since one for every letter would keep the transaction long: the
+/// placeholders of a row's letter and conversation, and its ordinal's distance from the first.
+macro_rules! insert_items {
+    ($dead:literal $conversation:literal $(, $more_dead:literal $more_conversation:literal $offset:literal)*) => {
+        concat!(
+            "INSERT INTO replay_item (replay_id, ordinal, dead_id, conversation_id, state) VALUES ($1, $2, ",
+            $dead, ", ", $conversation, ", 'waiting')"
+            $(, ", ($1, $2 + ", $offset, ", ", $more_dead, ", ", $more_conversation, ", 'waiting')")*,
+            " ON CONFLICT DO NOTHING"
+        )
+    };
+}
+const INSERT_ONE: &str = insert_items!("$3" "$4");
+const INSERT_SIXTEEN: &str = insert_items!(
+    "$3" "$4", "$5" "$6" "1", "$7" "$8" "2", "$9" "$10" "3", "$11" "$12" "4", "$13" "$14" "5", "$15" "$16" "6",
+    "$17" "$18" "7", "$19" "$20" "8", "$21" "$22" "9", "$23" "$24" "10", "$25" "$26" "11", "$27" "$28" "12",
+    "$29" "$30" "13", "$31" "$32" "14", "$33" "$34" "15"
+);
+
+/// Marks letters as a replay's, in this order. False: another replay has one of them.
+async fn write_items(tx: &mut Tx, id: ReplayId, letters: &[DeadLetter]) -> Result<bool, StoreError> {
+    let mut ordinal = 1_i64;
+    let (many, rest) = letters.as_chunks::<16>();
+    let many = many.iter().map(|chunk| (INSERT_SIXTEEN, chunk.as_slice()));
+    for (sql, chunk) in many.chain(rest.chunks(1).map(|one| (INSERT_ONE, one))) {
+        let mut values = vec![Arg::from(id.uuid()), Arg::from(ordinal)];
+        for letter in chunk {
+            values.push(Arg::from(letter.id.uuid()));
+            values.push(Arg::from(letter.conversation.map(ConversationId::uuid)));
+        }
+        let count = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+        if tx.run(sql, &values).await? != chunk.len() as u64 {
+            return Ok(false);
+        }
+        ordinal += count;
+    }
+    Ok(true)
 }
 
 /// What a wish means: the letters named, those of a state, or those that wait or are being replayed.
-async fn select(tx: &mut Tx, wish: &DeadFilter) -> Result<Vec<DeadLetter>, StoreError> {
-    if !wish.ids.is_empty() || wish.state.is_some() {
-        return Search::new(tx, wish, wish.state).await?.all(tx).await;
+async fn select(tx: &mut Tx, wish: &DeadFilter) -> Result<Vec<DeadLetter>, ReplayRefused> {
+    let states = match wish.state {
+        None if wish.ids.is_empty() => vec![Some(DeadState::Open), Some(DeadState::Replaying)],
+        state => vec![state],
+    };
+    let (mut searches, mut count) = (Vec::new(), 0);
+    for state in states {
+        let search = Search::new(tx, wish, state).await?;
+        count += search.count(tx).await?;
+        searches.push(search);
     }
-    let mut letters = Search::new(tx, wish, Some(DeadState::Open)).await?.all(tx).await?;
-    letters.extend(Search::new(tx, wish, Some(DeadState::Replaying)).await?.all(tx).await?);
+    if count > MOST {
+        return Err(ReplayRefused::Impossible(format!(
+            "{count} letters match, and one replay takes {MOST} at most: narrow them by time, group or source, and run \
+             one replay after the other"
+        )));
+    }
+    let mut letters = Vec::new();
+    for search in searches {
+        letters.extend(search.all(tx).await?);
+    }
     Ok(letters)
 }
 
@@ -215,15 +299,6 @@ fn refusal(letter: &DeadLetter, mode: ReplayMode, edited: &HashSet<DeadId>) -> O
 /// Where its message first stood, in the order in which the ingress received it.
 fn first_place(letter: &DeadLetter) -> (Micros, Option<(uuid::Uuid, i64)>, Micros, DeadId) {
     (letter.received_at.unwrap_or(letter.created_at), letter.numbered, letter.created_at, letter.id)
-}
-
-fn hash_of(letters: &[DeadLetter]) -> String {
-    let mut ids = String::with_capacity(letters.len() * 37);
-    for letter in letters {
-        ids.push_str(&letter.id.to_string());
-        ids.push('\n');
-    }
-    hex_digest(ids.as_bytes(), 64)
 }
 
 fn note_context(id: ReplayId) -> Vec<u8> {

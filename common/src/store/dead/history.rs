@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::claim::Claimed;
 use super::super::sql::{Row, Tx, args};
 use super::super::{Store, StoreError};
-use super::DeadLetter;
+use super::{DeadLetter, NewDead};
 use crate::digest::hex_digest;
 use crate::domain::{DeadId, EventId, Micros, SendId, WorkerId};
 
@@ -162,6 +162,32 @@ pub(in crate::store) async fn of_send(
     let outcome = if held { "held" } else { "retried" };
     let line = Line { worker: Some(worker), build: crate::build(), stage: "send", class, error, outcome };
     write(tx, id.uuid(), None, line).await
+}
+
+/// Notes a refused notice on the letter of the message that its turn had parked. False: it had parked none, or that one
+/// has been handed back since.
+pub(in crate::store) async fn note_on_parked(
+    tx: &mut Tx,
+    turn: Uuid,
+    refused: &NewDead,
+    worker: Option<WorkerId>,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT d.id AS id FROM inbox i JOIN dead d ON d.event_id = i.id \
+               WHERE i.turn_id = $1 AND i.state IN ('dead', 'discarded', 'recorded') \
+               ORDER BY d.created_at DESC, d.id LIMIT 1";
+    let Some(row) = tx.maybe(sql, args![turn]).await? else { return Ok(false) };
+    let (parked, send) = (DeadId::from_uuid(row.get("id")?), refused.send_id.map(SendId::uuid));
+    adopt(tx, parked, [None, send]).await?;
+    let line = Line {
+        worker,
+        build: &refused.build,
+        stage: refused.stage,
+        class: &refused.class,
+        error: &refused.error,
+        outcome: "dead",
+    };
+    write(tx, send.unwrap_or_else(|| parked.uuid()), Some(parked), line).await?;
+    Ok(true)
 }
 
 /// Writes a line; what is held like before counts on the line that is there.

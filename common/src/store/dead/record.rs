@@ -54,6 +54,7 @@ pub(in crate::store) async fn insert(tx: &mut Tx, letter: &NewDead, born: Born<'
         outcome: "dead",
     };
     history::write(tx, subject, Some(id), line).await?;
+    tx.counts_as_dead(&letter.class);
     if reopened.is_some() {
         super::outcome::settle_item(tx, id, ItemState::Failed, Some(&letter.class)).await?;
     }

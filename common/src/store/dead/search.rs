@@ -294,24 +294,31 @@ impl<'f> Search<'f> {
             && text.as_ref().is_none_or(says)
     }
 
-    /// Every letter, page by page, whatever the filter's limit.
+    /// Every letter, whatever the filter's limit.
     pub(super) async fn all(&self, tx: &mut Tx) -> Result<Vec<DeadLetter>, StoreError> {
+        let mut letters = Vec::new();
+        self.each(tx, |letter| letters.push(letter)).await?;
+        Ok(letters)
+    }
+
+    /// Every letter, page by page, whatever the filter's limit.
+    pub(super) async fn each(&self, tx: &mut Tx, mut see: impl FnMut(DeadLetter)) -> Result<(), StoreError> {
         const STEP: i64 = 1_000;
-        let (mut letters, mut place) = (Vec::new(), NEWEST);
+        let mut place = NEWEST;
         loop {
             let page = self.page(tx, place, STEP).await?;
             let full = i64::try_from(page.len()) == Ok(STEP);
             if let Some(last) = page.last() {
                 place = (last.created_at, last.id.uuid());
             }
-            letters.extend(page);
+            page.into_iter().for_each(&mut see);
             if !full {
-                return Ok(letters);
+                return Ok(());
             }
         }
     }
 
-    async fn count(&self, tx: &mut Tx) -> Result<i64, StoreError> {
+    pub(super) async fn count(&self, tx: &mut Tx) -> Result<i64, StoreError> {
         let (since, until) = (self.filter.since.unwrap_or(Micros(0)), self.filter.until.unwrap_or(NEWEST.0));
         let state = self.state.map(DeadState::as_str);
         match &self.by {

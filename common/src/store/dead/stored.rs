@@ -89,14 +89,18 @@ async fn copy(
     tx.run(sql, args![id.uuid(), old.uuid(), ordinal, position, epoch, sealed, now, letter.uuid()]).await.map(drop)
 }
 
-/// The messages end as they had before their reply was refused: the last replied to, those before it joined.
+/// The messages end as they had before their reply was refused: what policy had blocked is blocked, of the others the
+/// last is replied to and those before it joined.
 async fn answered_again(tx: &mut Tx, letter: &DeadLetter, send: SendId) -> Result<(), StoreError> {
     let events: Vec<EventId> = dead_events(tx, letter.event_id, Some(send)).await?;
-    let (now, last) = (tx.now(), events.last().copied());
-    for event in events {
-        let end = if Some(event) == last { "replied" } else { "joined" };
-        let sql = "UPDATE inbox SET state = $2, reason = 'sent_again', ended_at = $3 WHERE id = $1 AND state = 'dead'";
-        tx.run(sql, args![event.uuid(), end, now]).await?;
+    let (now, mut end) = (tx.now(), "replied");
+    for event in events.into_iter().rev() {
+        let sql = "UPDATE inbox SET state = CASE WHEN reason = 'block_refused' THEN 'blocked' ELSE $2 END, \
+                     reason = 'sent_again', ended_at = $3 WHERE id = $1 AND state = 'dead' RETURNING state";
+        let row = tx.maybe(sql, args![event.uuid(), end, now]).await?;
+        if row.map(|row| row.get::<String>("state")).transpose()?.as_deref() == Some("replied") {
+            end = "joined";
+        }
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use clap::Args;
 use common::domain::{Author, ConversationId, Line, Speaker};
-use common::store::{ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
+use common::store::{AttemptView, ConversationSummary, ConversationView, InboxView, OutboxView, TurnView};
 use serde_json::{Value, json};
 
+use super::path;
 use crate::commands::Actor;
 use crate::context::Context;
 use crate::failure::Answer;
@@ -31,7 +32,9 @@ impl Show {
         if self.reveal {
             store.audit(&self.actor.name(), "conversation.reveal", &self.id.to_string(), None).await?;
         }
-        let shown = shown(&view, self.reveal);
+        let mut shown = shown(&view, self.reveal);
+        shown["notes"] = store.notes_of(self.id).await?.iter().map(row).collect();
+        shown["attempts"] = store.attempts(self.id).await?.iter().map(attempt).collect();
         context.output.object(&shown, || words(&shown));
         Ok(())
     }
@@ -62,6 +65,7 @@ fn said(line: &Line, reveal: bool) -> Value {
         Speaker::Business(Author::Assistant) => "assistant",
         Speaker::Business(Author::Policy) => "policy",
         Speaker::Business(Author::Person) => "person",
+        Speaker::Record => "record",
     };
     let text = if reveal { Value::from(line.text.as_str()) } else { Value::Null };
     json!({"at": line.at.to_string(), "who": who, "characters": line.text.chars().count(), "text": text})
@@ -81,6 +85,17 @@ fn outbox(send: &OutboxView, source: &str) -> Value {
     value
 }
 
+fn attempt(attempt: &AttemptView) -> Value {
+    let [read, written, cached] = attempt.tokens;
+    json!({
+        "id": attempt.id, "model": attempt.model, "provider": attempt.provider, "state": attempt.state,
+        "error": attempt.error, "prompt": attempt.prompt, "policy": attempt.policy, "tokens_in": read,
+        "tokens_out": written, "tokens_cached": cached, "prices": attempt.prices,
+        "cost": attempt.cost.map(|cost| format!("{cost} {}", attempt.currency.as_deref().unwrap_or_default())),
+        "ms": attempt.millis, "at": attempt.started_at.to_string(),
+    })
+}
+
 fn turn(turn: &TurnView) -> Value {
     let mut value = row(turn);
     value["state"] = turn.outcome.as_str().into();
@@ -91,7 +106,7 @@ fn turn(turn: &TurnView) -> Value {
 fn words(shown: &Value) -> String {
     let get = |key: &str| output::text(&shown[key]);
     let mut text = format!("conversation {}\nsource {}, floor {}", get("id"), get("source"), get("state"));
-    for (label, key) in [("held by", "floor_by"), ("until", "floor_until"), ("next try", "next_at")] {
+    for (label, key) in [("held by", "floor_by"), ("since", "floor_since"), ("next try", "next_at")] {
         if !shown[key].is_null() {
             text += &format!(", {label} {}", get(key));
         }
@@ -119,14 +134,26 @@ fn words(shown: &Value) -> String {
         ("at", "at"),
     ];
     text += &section("Sends", rows(&shown["outbox"]), &sends);
+    let (inbox, outbox, attempts) = (rows(&shown["inbox"]), rows(&shown["outbox"]), rows(&shown["attempts"]));
+    let mut behind = 0;
     for turn in rows(&shown["turns"]) {
-        text += &decisions(turn);
+        let position = turn["position"].as_i64().unwrap_or(0);
+        text += &path::notes(&notes_within(shown, behind, position));
+        text += &path::turn(turn, inbox, outbox, attempts);
+        behind = position;
     }
+    text += &path::notes(&notes_within(shown, behind, i64::MAX));
     text.trim_end().to_owned()
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What ended without a commit after the turn at `from` and before the one at `to`.
+fn notes_within(shown: &Value, from: i64, to: i64) -> Vec<Value> {
+    let within = |note: &&Value| note["behind"].as_i64().is_some_and(|behind| (from..to).contains(&behind));
+    rows(&shown["notes"]).iter().filter(within).cloned().collect()
 }
 
 fn lines_in_words(lines: &Value) -> Vec<Value> {
@@ -147,42 +174,8 @@ fn section(title: &str, rows: &[Value], columns: &[output::Column]) -> String {
     format!("\n{title}\n{}\n", table(rows, columns).trim_fmt())
 }
 
-/// A turn's decision path, one line per step.
-fn decisions(turn: &Value) -> String {
-    let get = |key: &str| output::text(&turn[key]);
-    let model = if turn["model"].is_null() { "no model".to_owned() } else { format!("model {}", get("model")) };
-    let (position, outcome, messages, policy) = (get("position"), get("outcome"), get("messages"), get("policy"));
-    let mut text = format!("\nTurn {position} ({outcome}, {messages} message(s), policy {policy}, {model})\n");
-    for step in rows(&turn["path"]) {
-        text += &format!("  {:<8}{}\n", output::text(&step["step"]), step_in_words(step));
-    }
-    text
-}
-
-/// A step without its name, in the order of what matters: what was decided, then the rest, then each rule.
-fn step_in_words(step: &Value) -> String {
-    let Some(parts) = step.as_object() else { return compact(step) };
-    let first = ["outcome", "route", "rule"];
-    let told = |(name, part): (&String, &Value)| format!("{name} {}", nested(part));
-    let plain = |name: &str| name != "step" && name != "rules" && !first.contains(&name);
-    let leading = first.iter().filter_map(|name| parts.get_key_value(*name));
-    let others = parts.iter().filter(|(name, _)| plain(name));
-    let mut words: Vec<String> = leading.chain(others).filter(|(_, part)| !part.is_null()).map(told).collect();
-    words.extend(rows(&step["rules"]).iter().map(rule_in_words));
-    words.join(", ")
-}
-
-/// `forbidden-words: clean`, or what it hit and what followed.
-fn rule_in_words(rule: &Value) -> String {
-    let get = |key: &str| output::text(&rule[key]);
-    match rule["hit"].as_bool() {
-        Some(true) => format!("{}: HIT, {} ({}, {})", get("rule"), get("reason"), get("action"), get("mode")),
-        Some(false) | None => format!("{}: {}", get("rule"), get("reason")),
-    }
-}
-
 /// A value on one line, without JSON's quotes and braces where they help nobody.
-fn compact(value: &Value) -> String {
+pub(super) fn compact(value: &Value) -> String {
     match value {
         Value::Object(parts) => {
             let told = parts.iter().filter(|(_, part)| !part.is_null());
@@ -193,7 +186,7 @@ fn compact(value: &Value) -> String {
     }
 }
 
-fn nested(value: &Value) -> String {
+pub(super) fn nested(value: &Value) -> String {
     match value {
         Value::Object(_) => format!("({})", compact(value)),
         Value::Array(_) => format!("[{}]", compact(value)),

@@ -9,12 +9,9 @@ use serde_json::{Value, json};
 /// An opened letter.
 pub(super) struct Opened(DeadBody);
 
-/// Opens a letter; one whose person was erased says nothing.
+/// Opens a letter; one whose person was erased says nothing, and one that does not open says why.
 pub(super) async fn open(store: &Store, letter: &DeadLetter) -> Result<Opened, StoreError> {
-    match store.dead_body(letter).await {
-        Err(StoreError::Erased | StoreError::Absent(..)) => Ok(Opened(DeadBody::Nothing)),
-        body => body.map(Opened),
-    }
+    store.dead_body(letter).await.map(Opened)
 }
 
 impl Opened {
@@ -26,7 +23,7 @@ impl Opened {
             DeadBody::Send { parts, answers } => {
                 parts.iter().any(|part| has(part)) || answers.iter().any(|inbound| has(&said(inbound)))
             }
-            DeadBody::Envelope(_) | DeadBody::Nothing => false,
+            DeadBody::Envelope(_) | DeadBody::Nothing | DeadBody::Closed(_) => false,
         }
     }
 
@@ -34,7 +31,7 @@ impl Opened {
     pub(super) fn into_event(self) -> Option<Box<Inbound>> {
         match self.0 {
             DeadBody::Event(inbound) => Some(inbound),
-            DeadBody::Send { .. } | DeadBody::Envelope(_) | DeadBody::Nothing => None,
+            DeadBody::Send { .. } | DeadBody::Envelope(_) | DeadBody::Nothing | DeadBody::Closed(_) => None,
         }
     }
 
@@ -54,6 +51,7 @@ impl Opened {
                 json!({"kind": "envelope", "size": bytes.len(), "text": hide(json!(STANDARD.encode(bytes)))})
             }
             DeadBody::Nothing => Value::Null,
+            DeadBody::Closed(why) => json!({"kind": "closed", "error": why, "size": null, "text": null}),
         }
     }
 }

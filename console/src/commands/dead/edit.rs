@@ -1,14 +1,18 @@
 //! `dead edit`: a letter that says something else. The original is kept; the new one links back to it and is replayed
 //! like any other. An edit shows what it changed, so it counts as looking: the audit remembers both.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::Args;
 use common::domain::{Content, DeadId, Event, Inbound};
 use common::store::{DeadEdit, DeadLetter, EditRefused, Store};
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{NO_REASON, body, show};
 use crate::commands::Actor;
@@ -84,7 +88,7 @@ impl Edit {
             return Err(Failure::cannot_run("say what it is to be: --text, or --file (an editor needs a terminal)"));
         }
         store.audit(who, "dead.reveal", &letter.id.to_string(), Some("opened in an editor")).await?;
-        in_editor(&kept)
+        in_editor(&kept, &editor()).await
     }
 }
 
@@ -110,8 +114,47 @@ fn as_event(bytes: &[u8], name: &str) -> Result<DeadEdit, Failure> {
     })
 }
 
-/// Opens what may be edited in a file that only this user can read and that is removed afterwards.
-fn in_editor(kept: &Inbound) -> Result<DeadEdit, Failure> {
+/// The editor that this person has chosen.
+fn editor() -> String {
+    let chosen = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    chosen.unwrap_or_else(|| "vi".to_owned())
+}
+
+/// A folder that only this user can enter, removed with whatever the editor leaves in it; in memory where there is
+/// such a place.
+fn private_folder() -> std::io::Result<TempDir> {
+    let private = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("handrail-edit-").permissions(Permissions::from_mode(0o700));
+        builder
+    };
+    let in_memory = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(PathBuf::from("/dev/shm"))];
+    let found = in_memory.into_iter().flatten().find_map(|place| private().tempdir_in(place).ok());
+    found.map_or_else(|| private().tempdir(), Ok)
+}
+
+/// Runs the editor to its end. Ctrl-C is the editor's alone; what ends us for good ends it, so that the caller can
+/// clear away.
+async fn run_editor(editor: &str, file: &Path) -> Result<(), Failure> {
+    let listen = |kind: SignalKind| {
+        signal(kind).map_err(|error| Failure::cannot_run(format!("cannot listen for signals: {error}")))
+    };
+    let _ignored = (listen(SignalKind::interrupt())?, listen(SignalKind::quit())?);
+    let (mut terminate, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    let mut words = editor.split_whitespace();
+    let program = words.next().unwrap_or("vi");
+    let failed = || Failure::cannot_run(format!("the editor '{editor}' did not end well; nothing was changed"));
+    let mut child = Command::new(program).args(words).arg(file).kill_on_drop(true).spawn().map_err(|_| failed())?;
+    let ended = tokio::select! {
+        ended = child.wait() => ended,
+        _ = terminate.recv() => return Err(failed()),
+        _ = hang_up.recv() => return Err(failed()),
+    };
+    if ended.is_ok_and(|status| status.success()) { Ok(()) } else { Err(failed()) }
+}
+
+/// Opens what may be edited in a file that only this user can read and that is removed in every case.
+async fn in_editor(kept: &Inbound, editor: &str) -> Result<DeadEdit, Failure> {
     let before = match &kept.event {
         Event::Message(Content::Text(text)) => text.clone().into_bytes(),
         Event::Unparsed { raw, .. } => raw.clone(),
@@ -123,17 +166,18 @@ fn in_editor(kept: &Inbound) -> Result<DeadEdit, Failure> {
         | Event::Tally(_) => serde_json::to_vec_pretty(kept).unwrap_or_default(),
     };
     let told = |error: std::io::Error| Failure::cannot_run(format!("the editor's file cannot be used: {error}"));
-    let mut file = tempfile::Builder::new().prefix("handrail-edit-").suffix(".txt").tempfile().map_err(told)?;
-    file.write_all(&before).map_err(told)?;
-    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
-    let editor = editor.unwrap_or_else(|| "vi".to_owned());
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or("vi");
-    let ended = Command::new(program).args(words).arg(file.path()).status();
-    if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        return Err(Failure::cannot_run(format!("the editor '{editor}' did not end well; nothing was changed")));
-    }
-    let after = std::fs::read(file.path()).map_err(told)?;
+    let folder = private_folder().map_err(told)?;
+    let file = folder.path().join("letter.txt");
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .and_then(|mut f| f.write_all(&before))
+        .map_err(told)?;
+    run_editor(editor, &file).await?;
+    let after = std::fs::read(&file).map_err(told)?;
     match &kept.event {
         Event::Message(Content::Text(text)) => {
             let edited = String::from_utf8(after)
@@ -149,5 +193,70 @@ fn in_editor(kept: &Inbound) -> Result<DeadEdit, Failure> {
         | Event::Consent(_)
         | Event::Record { .. }
         | Event::Tally(_) => as_event(&after, "the editor's file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::domain::{EventId, Provider, SourceName};
+
+    use super::*;
+
+    fn message(text: &str) -> Inbound {
+        Inbound {
+            event_id: EventId::random(),
+            source: SourceName::parse("shop").unwrap(),
+            provider: Provider::Whatsapp,
+            party: None,
+            provider_id: None,
+            said_at: None,
+            event: Event::Message(Content::Text(text.to_owned())),
+        }
+    }
+
+    /// An editor that writes down where it was and what may be done there, and then does this.
+    fn editor(folder: &TempDir, then: &str) -> (String, PathBuf) {
+        let (script, seen) = (folder.path().join("editor"), folder.path().join("seen"));
+        let told = format!("stat -c '%a' \"$1\" \"$(dirname \"$1\")\" > {0}; echo \"$1\" >> {0}", seen.display());
+        std::fs::write(&script, format!("{told}\n{then}\n")).unwrap();
+        (format!("sh {}", script.display()), seen)
+    }
+
+    /// Signals are the whole process's: one test at a time.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    fn seen(file: &Path) -> Vec<String> {
+        std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn a_letter_in_an_editor_is_its_owners_alone_and_leaves_nothing_behind() {
+        let _alone = ALONE.lock().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (said, seen_at) = editor(&folder, "cp \"$1\" \"$1~\"; echo finer > \"$1\"");
+        let edit = in_editor(&message("fine"), &said).await.ok();
+        assert!(matches!(edit, Some(DeadEdit::Text(text)) if text == "finer"));
+        let seen = seen(&seen_at);
+        assert_eq!(seen[..2], ["600", "700"]);
+        assert!(!Path::new(&seen[2]).parent().unwrap().exists(), "the editor's backup is gone too");
+    }
+
+    #[tokio::test]
+    async fn ctrl_c_in_the_editor_is_the_editors_and_leaves_nothing_behind() {
+        let _alone = ALONE.lock().await;
+        let folder = tempfile::tempdir().unwrap();
+        // To both, as a terminal does: the editor dies of it, and we clear away.
+        let (said, seen_at) = editor(&folder, "kill -INT $PPID; kill -QUIT $PPID; exit 130");
+        assert!(in_editor(&message("fine"), &said).await.is_err());
+        assert!(!Path::new(&seen(&seen_at)[2]).parent().unwrap().exists());
+    }
+
+    #[tokio::test]
+    async fn a_console_that_is_told_to_end_takes_the_editors_file_with_it() {
+        let _alone = ALONE.lock().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (said, seen_at) = editor(&folder, "kill -TERM $PPID; exec tail -f /dev/null");
+        assert!(in_editor(&message("fine"), &said).await.is_err());
+        assert!(!Path::new(&seen(&seen_at)[2]).parent().unwrap().exists());
     }
 }

@@ -76,7 +76,7 @@ impl List {
                 letters(count)
             )));
         }
-        store.audit(&self.actor.name(), "dead.search", &letters(count), None).await?;
+        let filter = &store.audit_looked(&self.actor.name(), "dead.search", filter, "for a text").await?;
         let progress = Progress::of("opening", u64::try_from(count).unwrap_or(0));
         let (mut found, mut opened, mut pages) = (Vec::new(), 0, Pages::of(store, filter));
         loop {

@@ -28,6 +28,12 @@ use drive::Drive;
 use ladder::Threshold;
 use pace::Rate;
 
+/// What says which letters and how: settled for a replay that is there.
+const CHOICE: [&str; 12] =
+    ["ids", "all", "group", "class", "stage", "source", "contact", "since", "until", "text", "mode", "note"];
+/// What says how fast: for those that run.
+const PACE: [&str; 3] = ["rate", "ladder", "halt_over"];
+
 #[derive(Debug, Args)]
 #[command(
     override_usage = "handrail dead replay [OPTIONS] [IDS]...\n       handrail dead replay --resume|--cancel <REPLAY>\n       handrail dead replay --list"
@@ -36,7 +42,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     chosen: Chosen,
     /// Say what would become of each letter with this build and policy; change nothing, send nothing
-    #[arg(long, conflicts_with_all = ["resume", "cancel", "list", "ladder", "rate"])]
+    #[arg(long, conflicts_with_all = ["resume", "cancel", "list", "ladder", "halt_over", "rate"])]
     dry_run: bool,
     /// With --dry-run: show what would be said; the audit remembers that you looked
     #[arg(long, requires = "dry_run")]
@@ -47,9 +53,9 @@ pub(crate) struct Replay {
     /// In growing steps of 1, 5, 25, 100 and the rest; halts when too many of a step fail
     #[arg(long)]
     ladder: bool,
-    /// With --ladder: the most of a step that may fail, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = Threshold::DEFAULT, value_parser = Threshold::parse)]
-    halt_over: Threshold,
+    /// With --ladder: the most of a step that may fail, in percent [default: 20]
+    #[arg(long, value_name = "PERCENT", value_parser = Threshold::parse)]
+    halt_over: Option<Threshold>,
     /// How: a new answer, the refused reply once more as it was approved, or a note for the record and no send
     #[arg(long = "as", value_name = "HOW", default_value = "regenerate", value_parser = mode())]
     mode: ReplayMode,
@@ -66,13 +72,13 @@ pub(crate) struct Replay {
     #[arg(long)]
     yes: bool,
     /// Go on with a replay that was interrupted or halted
-    #[arg(long, value_name = "REPLAY", conflicts_with_all = ["cancel", "list"])]
+    #[arg(long, value_name = "REPLAY", conflicts_with_all = CHOICE, conflicts_with_all = ["cancel", "list"])]
     resume: Option<ReplayId>,
     /// End a replay; what it has not begun is free again
-    #[arg(long, value_name = "REPLAY", conflicts_with = "list")]
+    #[arg(long, value_name = "REPLAY", conflicts_with_all = CHOICE, conflicts_with_all = PACE, conflicts_with = "list")]
     cancel: Option<ReplayId>,
     /// List replays, as `dead replays`
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = CHOICE, conflicts_with_all = PACE)]
     list: bool,
 }
 
@@ -115,11 +121,31 @@ impl Replay {
         if let Some(id) = self.resume {
             return self.resume(context, settings, store, id).await;
         }
+        self.ladder_fits(false)?;
+        self.wish().check()?;
         let filter = self.chosen.filter(&settings, &store).await?;
         if self.dry_run {
             return rehearse::run(context, &settings, &store, &filter, self.mode, self.reveal, &self.who()).await;
         }
         self.freeze(context, settings, store, &filter).await
+    }
+
+    fn ladder_fits(&self, kept: bool) -> Answer {
+        if self.halt_over.is_some() && !(self.ladder || kept) {
+            return Err(Failure::cannot_run("--halt-over says when a ladder halts: add --ladder"));
+        }
+        Ok(())
+    }
+
+    fn wish(&self) -> NewReplay {
+        NewReplay {
+            who: self.who(),
+            why: self.why.clone(),
+            mode: self.mode,
+            note: self.note.clone(),
+            rate_per_second: self.rate.map(Rate::per_second),
+            ladder: self.ladder,
+        }
     }
 
     fn who(&self) -> String {
@@ -131,16 +157,8 @@ impl Replay {
         if count > 1 {
             consent::or_ask_on_terminal(self.yes, &format!("{} match. Replay them all?", letters(count)))?;
         }
-        let new = NewReplay {
-            who: self.who(),
-            why: self.why.clone(),
-            mode: self.mode,
-            note: self.note.clone(),
-            rate_per_second: self.rate.map(Rate::per_second),
-            ladder: self.ladder,
-        };
         // Without a state the store means open letters, and those of the same call that runs already.
-        let frozen = store.freeze_replay(&DeadFilter { state: None, ..filter.clone() }, &new).await?;
+        let frozen = store.freeze_replay(&DeadFilter { state: None, ..filter.clone() }, &self.wish()).await?;
         let (count, hash, id) = (frozen.count, &frozen.hash, frozen.id);
         output::say(&match frozen.joined {
             true => format!("Joined replay {id}: {}, selection {hash}.", letters(count)),
@@ -159,27 +177,11 @@ impl Replay {
             ReplayState::Running | ReplayState::Halted => {
                 let (ended, total, hash) = (kept.progress.ended(), kept.progress.total, &kept.hash);
                 output::say(&format!("Replay {id}: {ended} of {} ended so far, selection {hash}.", letters(total)));
-                self.reopen(&store, &kept).await?;
+                self.ladder_fits(kept.ladder)?;
+                store.resume_replay(id, &self.who(), &self.why).await?;
                 self.drive(context, settings, store, kept, true, false).await
             }
         }
-    }
-
-    /// A halted replay runs again, by asking for the same once more.
-    async fn reopen(&self, store: &Store, kept: &Kept) -> Answer {
-        if kept.state != ReplayState::Halted {
-            return Ok(());
-        }
-        let new = NewReplay {
-            who: self.who(),
-            why: self.why.clone(),
-            mode: kept.mode,
-            note: (kept.mode == ReplayMode::Note).then(|| NO_REASON.to_owned()),
-            rate_per_second: kept.rate_per_second,
-            ladder: kept.ladder,
-        };
-        let frozen = store.freeze_replay(&kept.filter, &new).await?;
-        if frozen.id == kept.id { Ok(()) } else { Err(Failure::found(format!("replay {} is gone", kept.id))) }
     }
 
     async fn drive(
@@ -192,7 +194,7 @@ impl Replay {
         follows: bool,
     ) -> Answer {
         let rate = self.rate.or_else(|| kept.rate_per_second.map(Rate::of));
-        let ladder = (self.ladder || kept.ladder).then_some(self.halt_over);
+        let ladder = (self.ladder || kept.ladder).then_some(self.halt_over.unwrap_or(Threshold::DEFAULT));
         let id = kept.id;
         let drive = Drive::of(&settings, &store, &kept, rate, ladder, follows, self.who());
         let end = drive.run().await?;

@@ -4,8 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use common::domain::DeadId;
-use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store};
+use common::store::{DeadAttempt, DeadDiff, DeadLetter, Store, StoreError};
 use serde_json::{Value, json};
+use worker::recovery::{Class, Reason};
 use worker::rehearsal::Rehearsal;
 
 use super::replay::rehearse;
@@ -35,10 +36,12 @@ impl Show {
             store.audit(&self.actor.name(), "dead.reveal", &self.id.to_string(), None).await?;
         }
         let mut value = told(&letter);
+        value["given_up"] = given_up(&letter).into();
         value["event"] = body::open(&store, &letter).await?.shown(self.reveal);
-        value["note"] = note(&store, self.id, self.reveal).await?;
+        value["note"] = closed_or(note(&store, self.id, self.reveal).await)?;
         value["history"] = store.dead_attempts(&letter).await?.iter().map(attempt).collect();
-        value["edit"] = store.dead_diff(self.id).await?.map_or(Value::Null, |diff| edit(&diff, self.reveal));
+        let diff = store.dead_diff(self.id).await;
+        value["edit"] = closed_or(diff.map(|diff| diff.map_or(Value::Null, |diff| edit(&diff, self.reveal))))?;
         value["position"] = position(&store, &letter).await?;
         value["replay_would"] = self.rehearsed(&settings, &store, &letter).await?;
         context.output.object(&value, || words(&value));
@@ -56,8 +59,24 @@ impl Show {
     }
 }
 
+/// Why it was not tried once more.
+fn given_up(letter: &DeadLetter) -> Option<&'static str> {
+    let class = Class::ALL.into_iter().find(|class| class.as_str() == letter.class)?;
+    class.reason().map(Reason::as_str)
+}
+
+/// What does not open is no reason not to show the rest.
+fn closed_or(value: Result<Value, StoreError>) -> Result<Value, StoreError> {
+    match value {
+        Err(StoreError::Sealed(error)) => Ok(json!({"closed": error.to_string()})),
+        Err(StoreError::Broken(why)) => Ok(json!({"closed": why})),
+        Err(StoreError::Erased) => Ok(Value::Null),
+        value => value,
+    }
+}
+
 /// What a person wrote when they closed it instead of having it answered.
-async fn note(store: &Store, letter: DeadId, reveal: bool) -> Result<Value, Failure> {
+async fn note(store: &Store, letter: DeadId, reveal: bool) -> Result<Value, StoreError> {
     let Some(note) = store.dead_note(letter).await? else { return Ok(Value::Null) };
     let size = note.chars().count();
     Ok(json!({"text": reveal.then_some(note), "size": size}))
@@ -99,6 +118,7 @@ fn words(value: &Value) -> String {
         ("class", "class"),
         ("stage", "stage"),
         ("error", "error"),
+        ("given up as", "given_up"),
         ("group", "group"),
         ("tags", "tags"),
         ("source", "source"),
@@ -141,6 +161,9 @@ fn position_in_words(position: &Value) -> Option<String> {
 }
 
 fn note_in_words(note: &Value) -> Option<String> {
+    if let Some(why) = note["closed"].as_str() {
+        return Some(format!("(does not open: {why})"));
+    }
     let size = note["size"].as_u64()?;
     let hidden = || format!("(sealed, {size} characters; --reveal shows it, and the audit remembers)");
     Some(note["text"].as_str().map_or_else(hidden, str::to_owned))
@@ -151,6 +174,9 @@ fn body_in_words(event: &Value) -> Option<(String, String)> {
         return None;
     }
     let kind = output::text(&event["kind"]);
+    if kind == "closed" {
+        return Some((kind, format!("(does not open: {})", output::text(&event["error"]))));
+    }
     let unit = if matches!(kind.as_str(), "unparsed" | "envelope") { "bytes" } else { "characters" };
     let hidden = || format!("(sealed, {} {unit}; --reveal shows it, and the audit remembers)", event["size"]);
     let said = if event["text"].is_null() { hidden() } else { output::text(&event["text"]) };
@@ -161,6 +187,9 @@ fn body_in_words(event: &Value) -> Option<(String, String)> {
 pub(super) fn edit_in_words(edit: &Value) -> Option<String> {
     if edit.is_null() {
         return None;
+    }
+    if let Some(why) = edit["closed"].as_str() {
+        return Some(format!("\nEdited; what was changed does not open: {why}"));
     }
     let get = |key: &str| output::text(&edit[key]);
     let mut lines = vec![format!("\nEdited from {} by {} at {}: {}", get("from"), get("by"), get("at"), get("why"))];

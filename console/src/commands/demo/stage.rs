@@ -43,7 +43,7 @@ impl Stage {
             FakeGraphApi::start().await.map_err(|error| failed("start the stand-in for WhatsApp's API", error))?;
         let vars =
             furnish(folder.path(), &api.url()).map_err(|error| failed("write the demo's configuration", error))?;
-        let house = House::start(&vars).await?;
+        let house = House::start(&vars, None).await?;
         let source = SourceName::parse(SOURCE).ok().and_then(|name| house.config.sources.get(&name).cloned());
         let source = source.ok_or_else(|| Failure::cannot_run("the demo's own configuration has no source"))?;
         let environment = format!("export INGRESS_BIND={}\n", house.address);

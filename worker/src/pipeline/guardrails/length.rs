@@ -1,33 +1,29 @@
 //! A text too long, and where to cut it: never inside a character as a reader sees it, and a draft at the end of a
 //! sentence where there is one in its second half.
 
+use lens::Span;
 use unicode_segmentation::GraphemeCursor;
 
-use super::normalise::{Span, View};
-use super::{Found, Reason};
-use crate::policy::RuleStage;
+use super::result::{Found, Reason};
+use crate::policy::{LengthRule, RuleStage};
 
-/// The longest text that goes on whole.
-#[derive(Debug)]
-pub(super) struct Length {
-    pub(super) most: usize,
-    pub(super) stage: RuleStage,
-}
+/// Bytes of text per token, as prompts are estimated.
+const BYTES_PER_TOKEN: usize = 3;
 
-impl Length {
-    /// The span found is the part that is too much.
-    pub(super) fn judge(&self, view: &View<'_>) -> Found {
-        let text = view.original;
-        let Some((limit, _)) = text.char_indices().nth(self.most) else {
-            return Found::nothing(Reason::Clean);
-        };
-        let whole = whole_characters(text, limit);
-        let start = match self.stage {
-            RuleStage::Input => whole,
-            RuleStage::Output => sentence_end(&text[..whole]).unwrap_or(whole),
-        };
-        Found { hit: true, reason: Reason::TooLong, spans: vec![Span { start, end: text.len() }] }
-    }
+/// Where the longest text that goes on whole ends; the span found is the part that is too much.
+pub(super) fn judge(rule: &LengthRule, text: &str, stage: RuleStage) -> Found {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let characters = rule.max_characters.and_then(|most| text.char_indices().nth(size(most))).map(|(at, _)| at);
+    let bytes = rule.max_bytes.map(size).into_iter();
+    let tokens = rule.max_tokens.map(|most| size(most).saturating_mul(BYTES_PER_TOKEN));
+    let limits = bytes.chain(tokens).filter(|most| *most < text.len()).map(|most| text.floor_char_boundary(most));
+    let Some(limit) = limits.chain(characters).min() else { return Found::nothing(Reason::Clean) };
+    let whole = whole_characters(text, limit);
+    let start = match stage {
+        RuleStage::Input => whole,
+        RuleStage::Output => sentence_end(&text[..whole]).unwrap_or(whole),
+    };
+    Found::at(Reason::TooLong, vec![Span { start, end: text.len() }])
 }
 
 /// The last boundary between readers' characters up to `limit`; `limit` itself where one character fills it all.
@@ -51,8 +47,9 @@ fn sentence_end(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn kept(text: &str, most: usize, stage: RuleStage) -> &str {
-        let found = Length { most, stage }.judge(&View::of(text));
+    fn kept(text: &str, most: u32, stage: RuleStage) -> &str {
+        let rule = LengthRule { max_characters: Some(most), ..LengthRule::default() };
+        let found = judge(&rule, text, stage);
         found.spans.first().map_or(text, |span| &text[..span.start])
     }
 
@@ -78,5 +75,19 @@ mod tests {
             "It costs 3.50 in all and that "
         );
         assert_eq!(kept("Hi. aaaaaaaaaaaaaaaaaaaaaaaa", 20, RuleStage::Output), "Hi. aaaaaaaaaaaaaaaa");
+    }
+
+    #[test]
+    fn the_strictest_of_several_limits_holds_and_no_character_is_cut_in_two() {
+        for (characters, bytes, tokens, expected) in [
+            (Some(4), None, None, 8),
+            (Some(4), Some(5), None, 4),
+            (None, Some(9), Some(1), 2),
+            (None, Some(100), Some(100), 12),
+        ] {
+            let rule = LengthRule { max_characters: characters, max_bytes: bytes, max_tokens: tokens };
+            let found = judge(&rule, "éééééé", RuleStage::Input);
+            assert_eq!(found.spans.first().map_or(12, |span| span.start), expected);
+        }
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 
 use aho_corasick::BuildError;
+use lens::phrases::{Match, Phrases};
+use lens::{View, words_of};
 
-use super::normalise::{View, words_of};
-use super::words::{Phrases, Range};
-use super::{Found, Reason};
+use super::result::{Found, Reason};
+use super::words::phrases;
 use crate::policy::PersonRule;
 
 /// Words between "talk to" and "person": "talk to a real person".
@@ -32,18 +33,18 @@ impl Person {
     pub(super) fn new(rule: &PersonRule) -> Result<Self, BuildError> {
         Ok(Self {
             alone: rule.alone.values().flatten().map(|text| words_of(text)).collect(),
-            phrases: Phrases::new(&rule.phrases)?,
-            ask: Phrases::new(&rule.ask)?,
-            who: Phrases::new(&rule.who)?,
-            negation: Phrases::new(&rule.negation)?,
-            rhetorical: Phrases::new(&rule.rhetorical)?,
+            phrases: phrases(&rule.phrases)?,
+            ask: phrases(&rule.ask)?,
+            who: phrases(&rule.who)?,
+            negation: phrases(&rule.negation)?,
+            rhetorical: phrases(&rule.rhetorical)?,
         })
     }
 
-    pub(super) fn judge(&self, view: &View<'_>) -> Found {
+    pub(super) fn judge(&self, view: &View) -> Found {
         if self.alone.contains(&view.text) {
             let span = view.span(0, view.words.len().saturating_sub(1));
-            return Found { hit: true, reason: Reason::Asked, spans: vec![span] };
+            return Found::at(Reason::Asked, vec![span]);
         }
         let requests = self.requests(view);
         if requests.is_empty() {
@@ -52,33 +53,29 @@ impl Person {
         let negations = self.negations(view);
         let meant = requests.iter().filter(|request| !negated(view, **request, &negations));
         let spans: Vec<_> = meant.map(|request| view.span(request.first, request.last)).collect();
-        if spans.is_empty() {
-            Found::nothing(Reason::Negated)
-        } else {
-            Found { hit: true, reason: Reason::Asked, spans }
-        }
+        if spans.is_empty() { Found::nothing(Reason::Negated) } else { Found::at(Reason::Asked, spans) }
     }
 
-    fn requests(&self, view: &View<'_>) -> Vec<Range> {
-        let mut requests = self.phrases.find(view);
-        let asks = self.ask.find(view);
+    fn requests(&self, view: &View) -> Vec<Match> {
+        let mut requests: Vec<Match> = self.phrases.find(view).collect();
+        let asks: Vec<Match> = self.ask.find(view).collect();
         if asks.is_empty() {
             return requests;
         }
-        let mut who = self.who.find(view);
+        let mut who: Vec<Match> = self.who.find(view).collect();
         who.sort_unstable_by_key(|range| (range.first, range.last));
         requests.extend(asks.iter().filter_map(|ask| {
             let next = who.get(who.partition_point(|range| range.first <= ask.last))?;
             let near = next.first - ask.last - 1 <= ASK_TO_WHO && same_clause(view, ask.last, next.first);
-            near.then_some(Range { first: ask.first, last: next.last })
+            near.then_some(Match { first: ask.first, ..*next })
         }));
         requests
     }
 
     /// Negations that are meant, in the order of their last words.
-    fn negations(&self, view: &View<'_>) -> Vec<Range> {
-        let mut negations = self.negation.find(view);
-        let rhetorical = self.rhetorical.find(view);
+    fn negations(&self, view: &View) -> Vec<Match> {
+        let mut negations: Vec<Match> = self.negation.find(view).collect();
+        let rhetorical: Vec<Match> = self.rhetorical.find(view).collect();
         negations.retain(|range| {
             let from = rhetorical.partition_point(|figure| figure.last < range.last);
             let near = rhetorical[from..].iter().take_while(|figure| figure.last <= range.last + LONGEST_NEGATION);
@@ -88,13 +85,13 @@ impl Person {
     }
 }
 
-fn negated(view: &View<'_>, request: Range, negations: &[Range]) -> bool {
+fn negated(view: &View, request: Match, negations: &[Match]) -> bool {
     let from = negations.partition_point(|range| range.last + NEGATION_REACH + 1 < request.first);
     let near = negations[from..].iter().take_while(|range| range.last < request.first + LONGEST_NEGATION);
     near.into_iter().any(|range| range.first < request.first && same_clause(view, range.first, request.first))
 }
 
-fn same_clause(view: &View<'_>, one: usize, other: usize) -> bool {
+fn same_clause(view: &View, one: usize, other: usize) -> bool {
     let clause = |index: usize| view.words.get(index).map(|word| word.clause);
     clause(one) == clause(other)
 }
@@ -108,7 +105,7 @@ mod tests {
         let policy = Policy::starter().unwrap();
         let rule = policy.rules().iter().find_map(|rule| match &rule.kind {
             RuleKind::Person(person) => Some(Person::new(person).unwrap()),
-            RuleKind::Length(_) | RuleKind::Words(_) => None,
+            _ => None,
         });
         rule.unwrap()
     }
@@ -145,7 +142,7 @@ mod tests {
             "Não, quero falar com alguém",
             "preciso de atendimento humano",
         ] {
-            assert!(person.judge(&View::of(text)).hit, "should hand off: {text}");
+            assert!(person.judge(&View::plain(text)).hit, "should hand off: {text}");
         }
     }
 
@@ -180,7 +177,7 @@ mod tests {
             "quanto custa por pessoa?",
             "",
         ] {
-            assert!(!person.judge(&View::of(text)).hit, "should stay: {text}");
+            assert!(!person.judge(&View::plain(text)).hit, "should stay: {text}");
         }
     }
 
@@ -188,10 +185,10 @@ mod tests {
     fn the_request_is_shown_where_it_stands_and_a_negated_one_is_told_apart() {
         let person = starter();
         let text = "Hello. Let me talk to a real person!";
-        let found = person.judge(&View::of(text));
+        let found = person.judge(&View::plain(text));
         let shown: Vec<_> = found.spans.iter().map(|span| &text[span.start..span.end]).collect();
         assert_eq!(shown, ["talk to a real person"]);
-        assert_eq!(person.judge(&View::of("don't transfer me to an agent")).reason, Reason::Negated);
-        assert_eq!(person.judge(&View::of("where is my order")).reason, Reason::Clean);
+        assert_eq!(person.judge(&View::plain("don't transfer me to an agent")).reason, Reason::Negated);
+        assert_eq!(person.judge(&View::plain("where is my order")).reason, Reason::Clean);
     }
 }

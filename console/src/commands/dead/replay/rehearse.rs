@@ -36,9 +36,10 @@ pub(super) async fn run(
     if count == 0 {
         return Err(Failure::found("no open dead letter matches: nothing to rehearse"));
     }
-    if reveal {
-        store.audit(who, "dead.reveal", &format!("{} rehearsed", letters(count)), None).await?;
-    }
+    let filter = match reveal {
+        true => &store.audit_looked(who, "dead.reveal", filter, "rehearsed").await?,
+        false => filter,
+    };
     let progress = Progress::of("rehearsing", u64::try_from(count).unwrap_or(0));
     let (mut rows, mut pages) = (Vec::new(), Pages::of(store, filter));
     loop {

@@ -1,9 +1,5 @@
 //! Errors as they are recorded: without numbers, ids, addresses or quoted text, so that they hold nothing personal
-//! (P7) and the same fault has the same text however often it strikes; and the name of the group that this makes.
-
-use common::digest::hex_digest;
-
-use super::{Class, Stage};
+//! (P7) and the same fault has the same text however often it strikes. The store names groups of letters by it.
 
 /// The longest text kept, in characters.
 const MOST: usize = 200;
@@ -29,12 +25,6 @@ pub fn normalise(error: &str) -> String {
         text.push_str(&word);
     }
     text.chars().take(MOST).collect::<String>().trim_end().to_owned()
-}
-
-/// The group of a failure: the same class, at the same stage, with the same normalised text.
-#[must_use]
-pub fn fingerprint(class: Class, stage: Stage, normalised: &str) -> String {
-    hex_digest(format!("{}\n{}\n{normalised}", class.as_str(), stage.as_str()).as_bytes(), 16)
 }
 
 /// Quoted text becomes `'…'`. A quote opens only where a word could begin, so that an apostrophe is none; one that
@@ -115,21 +105,6 @@ mod tests {
             assert!(!text.chars().any(char::is_numeric), "{text}");
             assert!(text.chars().count() <= MOST);
             assert_eq!(normalise(&text), text);
-        }
-    }
-
-    #[test]
-    fn the_same_fault_has_one_fingerprint_and_another_class_stage_or_text_another() {
-        let group = |class, stage, error| fingerprint(class, stage, &normalise(error));
-        let one = group(Class::Outage, Stage::Draft, "HTTP 503 after 12 ms");
-        assert_eq!(one, group(Class::Outage, Stage::Draft, "HTTP 502 after 999 ms"));
-        assert_eq!(one.len(), 16);
-        for other in [
-            group(Class::Transient, Stage::Draft, "HTTP 503 after 12 ms"),
-            group(Class::Outage, Stage::Deliver, "HTTP 503 after 12 ms"),
-            group(Class::Outage, Stage::Draft, "HTTP 503 before 12 ms"),
-        ] {
-            assert_ne!(one, other);
         }
     }
 }
