@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use common::domain::{Address, Author, Call, ConversationId, Line, Micros, Speaker};
 use common::store::Story;
+use lens::pii::{self, PiiKind};
+use lens::secrets;
 
 use crate::policy::{Policy, ShownContact, Team};
 
@@ -67,16 +69,18 @@ fn head(team: Option<&Team>, matter: &Matter<'_>) -> Option<String> {
 /// As much of an address as the team is told.
 #[must_use]
 pub fn contact(address: &Address, shown: ShownContact) -> Option<String> {
-    let characters: Vec<char> = address.value.chars().collect();
     match shown {
         ShownContact::Full => Some(address.value.clone()),
-        // Of a short one, half: otherwise nothing would be hidden.
-        ShownContact::Last4 => {
-            let told = 4.min(characters.len() / 2);
-            Some(format!("…{}", characters[characters.len() - told..].iter().collect::<String>()))
-        }
+        ShownContact::Last4 => Some(last_of(&address.value)),
         ShownContact::None => None,
     }
+}
+
+/// The last four characters; of a short text half, otherwise nothing would be hidden.
+fn last_of(text: &str) -> String {
+    let count = text.chars().count();
+    let told: String = text.chars().skip(count - 4.min(count / 2)).collect();
+    format!("…{told}")
 }
 
 fn window(matter: &Matter<'_>) -> String {
@@ -121,13 +125,38 @@ fn line(line: &Line) -> String {
     format!("- {who}, {}: {}", line.at, bounded(&line.text))
 }
 
-/// On one line, and no longer than anybody reads.
+/// On one line, no longer than anybody reads, and without what must not lie in a mailbox or a chat.
 fn bounded(text: &str) -> String {
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = covered(text).split_whitespace().collect::<Vec<_>>().join(" ");
     match flat.char_indices().nth(MOST_OF_A_LINE) {
         Some((end, _)) => format!("{}…", &flat[..end]),
         None => flat,
     }
+}
+
+/// A text without credentials and with only the last characters of cards, accounts and national ids. Telephones and
+/// e-mail addresses stay: a colleague may have to use them.
+fn covered(text: &str) -> String {
+    let numbers = pii::find(text).into_iter().filter_map(|finding| match finding.kind {
+        PiiKind::Card | PiiKind::Iban | PiiKind::NationalId => Some((finding.span, true)),
+        PiiKind::Email | PiiKind::Phone => None,
+    });
+    let mut hidden: Vec<_> = numbers.chain(secrets::find(text).into_iter().map(|span| (span, false))).collect();
+    hidden.sort_by_key(|(span, _)| *span);
+    let (mut told, mut done) = (String::with_capacity(text.len()), 0);
+    for (span, last4) in hidden {
+        if span.start < done {
+            continue;
+        }
+        told.push_str(&text[done..span.start]);
+        match last4 {
+            true => told.push_str(&last_of(&text[span.start..span.end])),
+            false => told.push_str("***"),
+        }
+        done = span.end;
+    }
+    told.push_str(&text[done..]);
+    told
 }
 
 /// The assistant's own last words: whatever it has promised lately is among them.
@@ -219,6 +248,18 @@ mod tests {
     fn how_much_of_the_customers_address_is_told_is_the_teams() {
         assert!(told("contact = \"full\"", 1_700_000_060).contains("customer 15550123."));
         assert!(!told("contact = \"none\"", 1_700_000_060).contains("customer …"));
+    }
+
+    #[test]
+    fn what_must_not_lie_in_a_mailbox_is_not_told() {
+        for (text, told) in [
+            ("my card is 4111 1111 1111 1111, ok?", "my card is …1111, ok?"),
+            ("my password is hunter22x", "my password is ***"),
+            ("call +1 555 0100 123 or kim@example.org", "call +1 555 0100 123 or kim@example.org"),
+            ("where is\nit?", "where is it?"),
+        ] {
+            assert_eq!(bounded(text), told);
+        }
     }
 
     #[test]
